@@ -1,0 +1,38 @@
+"""Run an encrypted ONNX model from disk inside a memory budget.
+
+    import inferonnx
+
+    key = inferonnx.Key.load("owner.key")
+    inferonnx.seal("resnet.onnx", "resnet.sealed", key=key, memory="85MiB")
+    with inferonnx.open("resnet.sealed", key=key, memory="85MiB") as session:
+        outputs = session.run(None, {"data": x})
+
+Names are loaded when they are first used: importing the package costs next to
+nothing, and what opens a sealed model never loads what seals one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inferonnx.app import Key, Pin, Session, open, seal, verify
+    from inferonnx.errors import InferonnxError
+
+__version__ = "0.1.0"
+__all__ = ["InferonnxError", "Key", "Pin", "Session", "__version__", "open", "seal", "verify"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'inferonnx' has no attribute {name!r}")
+    from importlib import import_module
+
+    home = "inferonnx.errors" if name == "InferonnxError" else "inferonnx.app"
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,180 @@
+"""Every exception that InferONNX raises on purpose, and the table of exit codes.
+
+One class where a caller would act differently, fields otherwise. Each class
+carries a stable `code` ("sealed.auth") and the exit code of the command line.
+Messages say what is wrong, where, and what to do; they never hold key material,
+tensor values or, from the engine, names from inside a model.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+TYPE_CHECKING = False  # importing `typing` would cost the enclave a MiB
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every `inferonnx` command; docs/cli.md is written from this table."""
+
+    DONE = 0
+    BUG = 1
+    BAD_INPUT = 2
+    NOT_AUTHENTIC = 3
+    REFUSED = 4
+    UNAVAILABLE = 5
+    NO_PLAN = 6
+    INTERRUPTED = 130
+
+
+class InferonnxError(Exception):
+    """Base of all errors raised on purpose.
+
+    Attributes:
+        message: One sentence: what is wrong and where.
+        where: Offset, segment, field or path that the error is about; may be empty.
+        hint: What to do next, one sentence; may be empty.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[ExitCode] = ExitCode.BAD_INPUT
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        """Keep the sentence, the place and the hint apart, for callers that show them apart."""
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+
+class UsageError(InferonnxError):
+    """An argument or option does not make sense."""
+
+    code = "usage"
+
+
+class ModelError(InferonnxError):
+    """The ONNX model can't be read, is invalid, or uses what onnxruntime does not have."""
+
+    code = "model"
+
+
+class TensorError(InferonnxError):
+    """An input has the wrong name, type, rank or size, or a tensor file can't be read."""
+
+    code = "tensor"
+
+
+class PlanError(InferonnxError):
+    """A plan contradicts its graph."""
+
+    code = "plan"
+
+
+class InfeasibleBudgetError(PlanError):
+    """No plan fits the memory budget.
+
+    Attributes:
+        needed_bytes: Least budget that works, in bytes.
+        budget_bytes: Budget that was asked for, in bytes.
+        node: Operator that needs the most; empty inside an enclave.
+    """
+
+    code = "plan.budget"
+    exit_code = ExitCode.NO_PLAN
+
+    def __init__(
+        self, message: str, *, needed_bytes: int, budget_bytes: int, node: str = "", hint: str = ""
+    ) -> None:
+        """Keep the figures beside the sentence."""
+        super().__init__(message, where=node, hint=hint)
+        self.needed_bytes = needed_bytes
+        self.budget_bytes = budget_bytes
+        self.node = node
+
+
+class SealedFormatError(InferonnxError):
+    """The bytes are not a sealed file, or break a rule of its format."""
+
+    code = "sealed.format"
+    exit_code = ExitCode.NOT_AUTHENTIC
+
+
+class SealedVersionError(SealedFormatError):
+    """The sealed file has a format version or a suite that this release does not know."""
+
+    code = "sealed.version"
+
+
+class TargetError(InferonnxError):
+    """The sealed file was made for another onnxruntime version or CPU layout."""
+
+    code = "sealed.target"
+    exit_code = ExitCode.REFUSED
+
+
+class SignatureError(InferonnxError):
+    """The owner's signature does not fit the file."""
+
+    code = "sealed.signature"
+    exit_code = ExitCode.NOT_AUTHENTIC
+
+
+class KeyMismatchError(InferonnxError):
+    """The key file is not the one that this model was sealed with."""
+
+    code = "sealed.key"
+    exit_code = ExitCode.NOT_AUTHENTIC
+
+
+class AuthenticationError(InferonnxError):
+    """A cryptographic check failed; the message never says which."""
+
+    code = "sealed.auth"
+    exit_code = ExitCode.NOT_AUTHENTIC
+
+    MESSAGE: ClassVar[str] = "the sealed file is damaged or was tampered with"
+
+    def __init__(self) -> None:
+        """Give every cryptographic failure the same message."""
+        super().__init__(self.MESSAGE, hint="Get the file again from its owner.")
+
+
+class PinError(InferonnxError):
+    """The model is authentic, but not the one that was pinned."""
+
+    code = "sealed.pin"
+    exit_code = ExitCode.REFUSED
+
+
+class KeyFileError(InferonnxError):
+    """A key file can't be read, is malformed, or others can read it."""
+
+    code = "key"
+
+
+class DifferenceError(InferonnxError):
+    """Two results that must agree do not."""
+
+    code = "verify.difference"
+    exit_code = ExitCode.REFUSED
+
+
+class UnavailableError(InferonnxError):
+    """Something outside is missing now: disk space, a right, a library, a network."""
+
+    code = "unavailable"
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class EngineError(InferonnxError):
+    """onnxruntime refused or failed.
+
+    Attributes:
+        private_text: onnxruntime's own text. It names nodes and inputs of the
+            model: the owner's side may read it, nothing prints or logs it.
+    """
+
+    code = "engine"
+    private_text: str = ""
