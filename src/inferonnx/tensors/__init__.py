@@ -1,0 +1,54 @@
+"""Tensors: their value, what callers hand in turned into it, and the files that hold them.
+
+Neither numpy nor onnx is needed or imported. Codecs are loaded when first used,
+so that importing this room stays cheap in the enclave.
+"""
+
+from __future__ import annotations
+
+from inferonnx.tensors.dtype import DType
+from inferonnx.tensors.tensor import Tensor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from inferonnx.tensors.convert import as_tensor
+    from inferonnx.tensors.npy import encode_npy, parse_npy
+    from inferonnx.tensors.npz import encode_npz, parse_npz
+    from inferonnx.tensors.proto import encode_tensor_pb, parse_tensor_pb
+    from inferonnx.tensors.validate import validate
+
+__all__ = [
+    "DType",
+    "Tensor",
+    "as_tensor",
+    "encode_npy",
+    "encode_npz",
+    "encode_tensor_pb",
+    "parse_npy",
+    "parse_npz",
+    "parse_tensor_pb",
+    "validate",
+]
+
+_HOMES = {
+    "as_tensor": "convert",
+    "encode_npy": "npy",
+    "encode_npz": "npz",
+    "encode_tensor_pb": "proto",
+    "parse_npy": "npy",
+    "parse_npz": "npz",
+    "parse_tensor_pb": "proto",
+    "validate": "validate",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load the module that holds `name` when it is first asked for."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = found
+    return found
