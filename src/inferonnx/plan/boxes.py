@@ -1,0 +1,166 @@
+"""Branch and bound over the two maxima of a plan: its buffer and its activation peak.
+
+The peak of a plan is
+
+    held (sessions, resident blocks: sums)  +  buffer (a maximum)  +  activations (a maximum)
+
+Sums suit walks and labels, maxima don't. So plans are divided into boxes: those whose
+buffer is in [b0, b1] and whose activation peak is in [a0, a1]. For a box,
+
+- every edge respects the caps b1 and a1, and
+- what is held is at most  available - b0 - a0,
+
+and the cheapest path under these two rules is at least as good as any plan of the box.
+The box with the best bound is looked at first. If its bound can't beat the best plan
+known, neither can any other: done. Otherwise it is cut in two, until buffer and
+activations are single values; then labels settle it exactly.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+from inferonnx.errors import InfeasibleBudgetError
+from inferonnx.plan.grid import Grid
+from inferonnx.plan.labels import solve_within
+from inferonnx.plan.paths import CHEAPEST, UNREACHABLE, Caps, make_path, solve_dual
+from inferonnx.plan.residency import choose_resident
+
+if TYPE_CHECKING:
+    from inferonnx.plan.grid import Box
+    from inferonnx.plan.lattice import Lattice
+    from inferonnx.plan.paths import Dual, Path
+
+# Boxes that are looked at before the best plan known is taken as it is. Real models
+# need some tens; the limit bounds the time of contrived ones.
+MAX_BOXES = 20_000
+
+
+class Found(NamedTuple):
+    """A plan that fits; the better of two is the lesser by the first three fields.
+
+    Attributes:
+        cost: Picoseconds of partitions and streaming.
+        peak: Bytes above the floor.
+        least: Bytes above the floor with nothing resident.
+        path: The plan.
+    """
+
+    cost: int
+    peak: int
+    least: int
+    path: Path
+
+
+class BoxSearch:
+    """The search for the best path of a lattice within the bytes available.
+
+    Attributes:
+        best: The best plan found so far, None when there is none.
+        n_boxes: Boxes looked at.
+    """
+
+    def __init__(self, lattice: Lattice, *, available_bytes: int, slack_ps: int) -> None:
+        """Prepare a search; `slack_ps` is how far above the optimum a plan may be."""
+        self._lattice = lattice
+        self._grid = Grid(lattice, available_bytes=available_bytes)
+        self._available = available_bytes
+        self._slack = slack_ps
+        self.best: Found | None = None
+        self.n_boxes = 0
+
+    def offer(self, path: Path) -> None:
+        """Take the path as the best plan if it is; also with its residency chosen anew."""
+        blocks = [edge.block for edge in path.edges]
+        fixed = sum(e.session for e in path.edges) + max(e.activation for e in path.edges)
+        self._take(path, fixed, blocks)
+        try:
+            kept, _ = choose_resident(blocks, available_bytes=self._available - fixed)
+        except InfeasibleBudgetError:
+            return  # with these cuts nothing fits
+        flags = tuple(index in kept for index in range(len(blocks)))
+        if flags != path.kept:
+            self._take(make_path(self._lattice, path.edges, flags), fixed, blocks)
+
+    def _take(self, path: Path, fixed: int, blocks: list[int]) -> None:
+        streamed = [block for block, keep in zip(blocks, path.kept, strict=True) if not keep]
+        kept_bytes = sum(blocks) - sum(streamed)
+        peak = fixed + kept_bytes + max(streamed, default=0)
+        found = Found(path.cost, peak, fixed + max(blocks), path)
+        if peak <= self._available and (self.best is None or found[:3] < self.best[:3]):
+            self.best = found
+
+    def run(self) -> None:
+        """Search until the best plan is known to be within the slack of the optimum."""
+        order = count()
+        if not self._grid.activations:
+            return
+        heap = [(0, 0, next(order), self._grid.whole(), CHEAPEST)]
+        while heap and self.n_boxes < MAX_BOXES:
+            cost, peak, _, box, hint = heappop(heap)
+            if not self._can_win(cost, peak):
+                return  # neither can any other box: this one had the best bound
+            self.n_boxes += 1
+            dual = solve_dual(
+                self._lattice,
+                self._caps(box),
+                limit=self._limit(box),
+                ceiling=UNREACHABLE if self.best is None else self.best.cost - self._slack,
+                hint=hint,
+            )
+            if dual is None:
+                continue
+            for path in dual.paths:
+                self.offer(path)
+            if not self._can_win(dual.floor_cost, self._low_peak(box, dual)):
+                continue
+            halves = self._grid.halves(box)
+            if not halves:
+                self._settle(box, dual)
+            for half in halves:
+                bound = max(dual.floor_cost, dual.walk.floor_cost(self._limit(half)))
+                corner = self._grid.corner_bytes(half)
+                heappush(heap, (bound, corner, next(order), half, dual.walk.price))
+
+    def _can_win(self, cost: int, peak: int) -> bool:
+        """Tell whether a plan of at least this cost and peak could be the better one."""
+        if self.best is None:
+            return True
+        if self._slack:
+            return cost + self._slack < self.best.cost
+        return (cost, peak) < (self.best.cost, self.best.peak)
+
+    def _limit(self, box: Box) -> int:
+        """Return the most that a plan of the box can hold."""
+        return self._available - self._grid.corner_bytes(box)
+
+    def _caps(self, box: Box) -> Caps:
+        return Caps(
+            buffer=self._grid.buffers[box.buffer_high],
+            resident=self._limit(box),
+            activation=self._grid.activations[box.activation_high],
+        )
+
+    def _low_peak(self, box: Box, dual: Dual) -> int:
+        """Return a peak that no plan of the box is below, if it costs just the bound."""
+        path = dual.walk.path
+        held = path.held if dual.is_tight and path is not None else 0
+        return self._grid.corner_bytes(box) + held
+
+    def _settle(self, box: Box, dual: Dual) -> None:
+        """Find the best plan of a single buffer and activation peak."""
+        # A tight bound's own path is that plan, and was offered. Otherwise the path
+        # that holds least fits, since the caps are the maxima: there is a best plan.
+        if dual.is_tight or self.best is None:
+            return
+        path = solve_within(
+            self._lattice,
+            self._caps(box),
+            limit=self._limit(box),
+            guide=dual.walk,
+            ceiling=self.best.cost,
+        )
+        if path is not None:
+            self.offer(path)
