@@ -1,0 +1,150 @@
+"""This process as the kernel sees it: resident memory, page drop, core dumps, private buffers.
+
+Everything here asks the kernel and degrades where a library OS has less: without
+`VmHWM` the peak is unknown (None); without `smaps`, or where a test page shows
+that `madvise` does nothing, no page is dropped.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_DONTNEED = 4
+_DONTDUMP = 16
+_PAGE = mmap.PAGESIZE
+
+
+def resident_bytes() -> int | None:
+    """Return this process's resident memory (VmRSS), or None where the system has none."""
+    return _status("VmRSS:")
+
+
+def peak_resident_bytes() -> int | None:
+    """Return the peak of this process's resident memory (VmHWM), or None where unknown."""
+    return _status("VmHWM:")
+
+
+def _status(field: str) -> int | None:
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(field.encode()):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        return None
+    return None
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1
+
+
+class PrivateBuffer:
+    """Memory of our own that nobody else can write: anonymous, private, kept out of core dumps.
+
+    Attributes:
+        view: The memory, writable.
+        address: Address of its first byte, page-aligned.
+    """
+
+    def __init__(self, n_bytes: int) -> None:
+        """Map `n_bytes`; pages become resident when they are first written."""
+        self._map = mmap.mmap(-1, max(n_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._array = (ctypes.c_char * max(n_bytes, 1)).from_buffer(self._map)
+        self.address = ctypes.addressof(self._array)
+        self.view = memoryview(self._map)[:n_bytes]
+        _LIBC.madvise(ctypes.c_void_p(self.address), ctypes.c_size_t(len(self._map)), _DONTDUMP)
+
+    def close(self) -> None:
+        """Wipe and unmap. Values bound to the memory must be gone."""
+        # An explicit store: in a library OS, MADV_DONTNEED may keep the bytes.
+        ctypes.memset(self.address, 0, len(self._map))
+        self.view.release()
+        del self._array
+        self._map.close()
+
+
+def forbid_core_dumps() -> None:
+    """Keep plaintext out of core files of this process.
+
+    A limit of 1 byte, not 0: the kernel ignores 0 when core_pattern is a pipe,
+    and refuses both kinds at 1 (core(5)).
+    """
+    try:
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        limit = 1 if hard == resource.RLIM_INFINITY or hard >= 1 else 0
+        resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+    except (ImportError, OSError, ValueError):
+        return
+
+
+def drop_clean_file_pages() -> int:
+    """Forget the clean pages of mapped libraries; they come back when they are touched.
+
+    Only mappings of files that are not writable and hold no private copy
+    (`Anonymous: 0`) are touched: dropping relocated pages would lose relocations.
+
+    Returns:
+        Resident bytes of the mappings dropped; 0 where the system can't.
+    """
+    if sys.platform != "linux" or not _dropping_works():
+        return 0
+    dropped = 0
+    for start, stop, resident in _clean_file_mappings():
+        if not _LIBC.madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), _DONTNEED):
+            dropped += resident
+    return dropped
+
+
+def _dropping_works() -> bool:
+    """Show on a page of our own that MADV_DONTNEED forgets (Occlum's returns 0 and does not)."""
+    page = mmap.mmap(-1, _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    page[0] = 1
+    page.madvise(_DONTNEED)
+    forgotten = page[0] == 0
+    page.close()
+    return forgotten
+
+
+def _clean_file_mappings() -> list[tuple[int, int, int]]:
+    """Return (start, stop, resident bytes) of mappings that can be dropped without loss."""
+    found = []
+    try:
+        with open("/proc/self/smaps", "rb") as file:
+            start = stop = resident = 0
+            candidate = False
+            for line in file:
+                head, _, rest = line.partition(b" ")
+                if not head.endswith(b":"):
+                    low, _, high = head.partition(b"-")
+                    start, stop = int(low, 16), int(high, 16)
+                    fields = rest.split()
+                    candidate = b"w" not in fields[0] and len(fields) > 4 and fields[4][:1] == b"/"
+                    resident = 0
+                elif candidate and head == b"Rss:":
+                    resident = int(rest.split()[0]) * 1024
+                elif candidate and head == b"Anonymous:":
+                    if resident and int(rest.split()[0]) == 0:
+                        found.append((start, stop, resident))
+    except OSError:
+        return []
+    return found
+
+
+def forget_peak() -> None:
+    """Let VmHWM begin again at what is resident now, where the system can (proc(5), clear_refs)."""
+    try:
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")
+    except OSError:
+        return
