@@ -1,0 +1,246 @@
+"""A model that runs from its sealed file, partition by partition.
+
+Rules of this file. Weights of streamed partitions share one buffer, which is
+filled before each of them runs; resident partitions keep a buffer of their own,
+filled once. Activations live in a dictionary by name and are let go after their
+last use. One pass runs at a time; calls that wait for it share the next one:
+each block is opened once and its partition run for every call in turn. Which
+blocks are opened, and when, depends on the plan alone, never on values.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from inferonnx.errors import InferonnxError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from inferonnx.engine.blocks import BlockLoader
+    from inferonnx.engine.ports import Buffer, Computation, Runtime, Tensors
+    from inferonnx.sealed import Manifest
+
+GATHER_S = 0.001
+"""How long a pass waits for the calls that shared the last one to come back."""
+
+
+class PassEvent(NamedTuple):
+    """Something that happened in a pass: "open" or "compute" of a partition.
+
+    Times are nanoseconds of the monotonic clock.
+    """
+
+    what: str
+    partition: int
+    start_ns: int
+    stop_ns: int
+
+
+class StreamFigures(NamedTuple):
+    """What a stream holds and does each pass, in partitions and bytes."""
+
+    n_partitions: int
+    n_resident: int
+    resident_bytes: int
+    buffer_bytes: int
+    streamed_bytes: int
+
+
+class _Call:
+    """One caller's inputs, and then its outputs or its error."""
+
+    __slots__ = ("done", "error", "values")
+
+    def __init__(self, values: dict[str, Tensors]) -> None:
+        self.values = values
+        self.error: BaseException | None = None
+        self.done = False
+
+
+class Stream:
+    """Runs passes over a sealed model; safe to call from many threads."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        loader: BlockLoader,
+        runtime: Runtime,
+        *,
+        after_session: Callable[[int], None] | None = None,
+    ) -> None:
+        """Make every partition's computation; no weight is read yet. Call `place` next.
+
+        Args:
+            manifest: Partitions, inputs and outputs.
+            loader: Opens blocks.
+            runtime: Computes.
+            after_session: Told the number of partitions made ready so far.
+        """
+        self._output_names = tuple(value.name for value in manifest.outputs)
+        self._dying = _last_uses(manifest)
+        self._loader = loader
+        self._runtime = runtime
+        self._computations: list[Computation] = []
+        self._buffers: list[Buffer | None] = []
+        self._pending: set[int] = set()
+        self._shared: Buffer | None = None
+        self._figures = StreamFigures(len(manifest.partitions), 0, 0, 0, 0)
+        self._slots = 1
+        self._waiting: list[_Call] = []
+        self._arrived = threading.Condition()
+        self._passing = threading.Lock()
+        self._last_width = 1
+        self._closed = False
+        self.on_event: Callable[[PassEvent], None] | None = None
+        for i, partition in enumerate(manifest.partitions):
+            self._computations.append(runtime.computation(partition))
+            if after_session is not None:
+                after_session(i + 1)
+        # Skeletons are views of the opened manifest; its memory goes with the last of them.
+        self._partitions = tuple(replace(p, skeleton=b"") for p in manifest.partitions)
+
+    @property
+    def figures(self) -> StreamFigures:
+        """What is resident and what is streamed."""
+        return self._figures
+
+    def place(self, resident: frozenset[int], *, slots: int) -> None:
+        """Decide which partitions stay in memory once opened, and bind all weights.
+
+        Args:
+            resident: Numbers of the partitions that stay.
+            slots: How many calls may share a pass.
+        """
+        blocks = [partition.block_bytes for partition in self._partitions]
+        streamed = [size for i, size in enumerate(blocks) if i not in resident]
+        buffer_bytes = max(streamed, default=0)
+        self._shared = self._runtime.buffer(buffer_bytes) if buffer_bytes else None
+        self._slots = max(1, slots)
+        for i, partition in enumerate(self._partitions):
+            own = self._runtime.buffer(blocks[i]) if i in resident and blocks[i] else None
+            self._buffers.append(own)
+            buffer = own or self._shared
+            if blocks[i] and buffer is not None:
+                self._computations[i].bind(self._runtime.weights(partition, buffer))
+        self._pending = {i for i in resident if blocks[i]}
+        self._figures = StreamFigures(
+            n_partitions=len(blocks),
+            n_resident=len(blocks) - sum(1 for size in streamed if size),
+            resident_bytes=sum(blocks) - sum(streamed),
+            buffer_bytes=buffer_bytes,
+            streamed_bytes=sum(streamed),
+        )
+
+    def run(self, inputs: Mapping[str, Tensors]) -> list[Tensors]:
+        """Compute the model's outputs, in the manifest's order.
+
+        Raises:
+            AuthenticationError: A segment is not what was sealed; nothing is returned.
+            EngineError: onnxruntime fails on these inputs.
+        """
+        call = _Call(dict(inputs))
+        with self._arrived:
+            self._waiting.append(call)
+            self._arrived.notify_all()
+        with self._passing:
+            if not call.done:
+                self._pass(self._gather(call))
+        if call.error is not None:
+            raise call.error
+        return [call.values[name] for name in self._output_names]
+
+    def close(self) -> None:
+        """End the pass under way, wipe all weights, give memory back."""
+        with self._passing:
+            if self._closed:
+                return
+            self._closed = True
+            self._loader.close()
+            for computation in self._computations:
+                computation.close()
+            self._computations = []
+            for buffer in (*self._buffers, self._shared):
+                if buffer is not None:
+                    buffer.close()
+            self._buffers, self._shared = [], None
+
+    def _gather(self, own: _Call) -> Sequence[_Call]:
+        """Return the calls of the next pass: the caller's own and others that wait."""
+        with self._arrived:
+            if self._last_width > 1:
+                # Those that shared the last pass are on their way back: without this
+                # wait the first of them would start a pass alone.
+                enough = min(self._last_width, self._slots)
+                self._arrived.wait_for(lambda: len(self._waiting) >= enough, GATHER_S)
+            self._waiting.remove(own)
+            others = self._waiting[: self._slots - 1]
+            del self._waiting[: self._slots - 1]
+        self._last_width = 1 + len(others)
+        return [own, *others]
+
+    def _pass(self, calls: Sequence[_Call]) -> None:
+        alive = list(calls)
+        try:
+            if self._closed:
+                raise UsageError("the session is closed")
+            for i in range(len(self._partitions)):
+                self._bring(i)
+                alive = [call for call in alive if self._step(i, call)]
+                if not alive:
+                    return
+        except BaseException as error:
+            for call in alive:
+                call.error = error
+            if not isinstance(error, InferonnxError):
+                raise
+        finally:
+            for call in calls:
+                call.done = True
+
+    def _bring(self, i: int) -> None:
+        """Have the weights of partition `i` in the buffer that they are bound to."""
+        n_bytes = self._partitions[i].block_bytes
+        own = self._buffers[i]
+        buffer = own or self._shared
+        if not n_bytes or buffer is None or (own is not None and i not in self._pending):
+            return
+        start = time.perf_counter_ns()
+        self._loader.load(i, buffer.view[:n_bytes])
+        self._pending.discard(i)
+        self._tell("open", i, start)
+
+    def _step(self, i: int, call: _Call) -> bool:
+        """Run partition `i` for one call; False when the call has failed."""
+        partition, values = self._partitions[i], call.values
+        start = time.perf_counter_ns()
+        try:
+            results = self._computations[i].run([values[name] for name in partition.inputs])
+        except InferonnxError as error:
+            call.error = error
+            values.clear()
+            return False
+        for name in self._dying[i]:
+            values.pop(name, None)
+        values.update(zip(partition.outputs, results, strict=True))
+        self._tell("compute", i, start)
+        return True
+
+    def _tell(self, what: str, partition: int, start_ns: int) -> None:
+        if self.on_event is not None:
+            self.on_event(PassEvent(what, partition, start_ns, time.perf_counter_ns()))
+
+
+def _last_uses(manifest: Manifest) -> list[tuple[str, ...]]:
+    """Return, by partition, the values that nothing needs after it."""
+    kept = {value.name for value in manifest.outputs}
+    seen: set[str] = set()
+    dying = []
+    for partition in reversed(manifest.partitions):
+        names = set(partition.inputs) - kept - seen
+        seen |= names
+        dying.append(tuple(sorted(names)))
+    return dying[::-1]
