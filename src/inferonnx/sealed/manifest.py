@@ -1,0 +1,405 @@
+"""What the sealed manifest says: typed, immutable, checked when made.
+
+The same checks hold for who seals and for who opens. Messages name fields, never
+their values: names and shapes of a model are secrets of its owner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import prod
+from typing import TYPE_CHECKING
+
+from inferonnx.errors import SealedFormatError
+from inferonnx.sealed.constants import (
+    DTYPE_BITS,
+    MAX_INTEGER,
+    MAX_LIST,
+    MAX_NAME_BYTES,
+    MAX_PARTITIONS,
+    MAX_RANK,
+    MAX_TEXT_BYTES,
+    WEIGHT_ALIGNMENT,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Blob = bytes | memoryview
+"""Bytes; a view of the opened manifest when parsed, so that nothing is held twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueInfo:
+    """An input or output of the model.
+
+    Attributes:
+        name: Its name.
+        type: As onnxruntime writes it: "tensor(float)", "seq(tensor(int64))".
+        shape: Axes: a size, a symbol, or None where nothing is known; None for
+            what is no tensor or has no known rank.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...] | None
+
+    def __post_init__(self) -> None:
+        _check_text("value name", self.name)
+        _check_text("value type", self.type)
+        if self.shape is None:
+            return
+        _check_tuple("value shape", self.shape, MAX_RANK)
+        for axis in self.shape:
+            if isinstance(axis, str):
+                _check_text("axis", axis)
+            elif axis is not None:
+                _check_int("axis", axis)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weight:
+    """A streamed initializer and its place in its partition's block.
+
+    Attributes:
+        name: Input of the skeleton that it is bound to.
+        dtype: ONNX's number of its element type.
+        shape: Its axes.
+        offset: Where it begins in the block, a multiple of 64.
+        n_bytes: Its size.
+    """
+
+    name: str
+    dtype: int
+    shape: tuple[int, ...]
+    offset: int
+    n_bytes: int
+
+    def __post_init__(self) -> None:
+        _check_text("weight name", self.name)
+        _check_shape("weight shape", self.shape)
+        _check_int("weight offset", self.offset)
+        if self.n_bytes != weight_bytes(self.dtype, self.shape):
+            raise _refuse("weight size", "is not that of its type and shape")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """Contiguous nodes that run together, as a skeleton.
+
+    Attributes:
+        inputs: Boundary values that it reads, in order.
+        outputs: Boundary values that it makes, in order.
+        weights: Its streamed weights, laid out without gaps by `lay_out_weights`.
+        skeleton: An ONNX model; its inputs are named as `inputs`, then `weights`.
+        n_nodes: Nodes in it.
+        activation_bytes: Peak of live activations while it runs, values that pass
+            over it included.
+        time_us: Measured time of one run, in microseconds.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    weights: tuple[Weight, ...]
+    skeleton: Blob
+    n_nodes: int
+    activation_bytes: int
+    time_us: int
+
+    def __post_init__(self) -> None:
+        _check_names("partition inputs", self.inputs)
+        _check_names("partition outputs", self.outputs)
+        _check_tuple("partition weights", self.weights, MAX_LIST)
+        _check_names("partition weights", tuple(weight.name for weight in self.weights))
+        _check_blob("skeleton", self.skeleton)
+        _check_int("n_nodes", self.n_nodes)
+        _check_int("activation_bytes", self.activation_bytes)
+        _check_int("time_us", self.time_us)
+        # S-34, the part within a partition.
+        if set(self.inputs) & {weight.name for weight in self.weights}:
+            raise _refuse("partition weights", "share a name with a boundary value")
+        if self.weights and self.weights[0].offset:
+            raise _refuse("weight offset", "leaves a gap at the start of the block")
+        for left, right in pairwise(self.weights):
+            if right.offset != _aligned(left.offset + left.n_bytes):
+                raise _refuse("weight offset", "overlaps or leaves a gap")
+        _check_int("block size", self.block_bytes)
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of the block of weights, padding included; 0 without weights."""
+        if not self.weights:
+            return 0
+        last = self.weights[-1]
+        return _aligned(last.offset + last.n_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What the skeletons were made for.
+
+    Attributes:
+        onnxruntime: Exact version.
+        layout: CPU layout of the optimised graph: "generic", "nchwc8", "nchwc16".
+        arch: Machine: "x86_64", "aarch64".
+    """
+
+    onnxruntime: str
+    layout: str
+    arch: str
+
+    def __post_init__(self) -> None:
+        _check_text("target onnxruntime", self.onnxruntime)
+        _check_text("target layout", self.layout)
+        _check_text("target arch", self.arch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arena:
+    """Settings of onnxruntime's arena that suited this model best.
+
+    Attributes:
+        strategy: Its extension strategy, 0 or 1.
+        initial_bytes: Its initial size.
+        peak_bytes: What it came to hold, measured.
+    """
+
+    strategy: int
+    initial_bytes: int
+    peak_bytes: int
+
+    def __post_init__(self) -> None:
+        _check_int("arena strategy", self.strategy)
+        _check_int("arena initial_bytes", self.initial_bytes)
+        _check_int("arena peak_bytes", self.peak_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Budget and measured parts of the peak, in bytes.
+
+    Attributes:
+        budget_bytes: What the owner planned for; the default at run.
+        least_bytes: Least budget that works.
+        floor_bytes: Process before any session.
+        session_bytes: All sessions.
+        io_bytes: Inputs and outputs.
+    """
+
+    budget_bytes: int
+    least_bytes: int
+    floor_bytes: int
+    session_bytes: int
+    io_bytes: int
+
+    def __post_init__(self) -> None:
+        for name in ("budget_bytes", "least_bytes", "floor_bytes", "session_bytes", "io_bytes"):
+            _check_int(f"memory {name}", getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One node for each kind of CPU-specific operator, and its answer; run at open.
+
+    Attributes:
+        skeleton: An ONNX model.
+        inputs: Its inputs in order, as .npy files.
+        outputs: Its outputs in order, as .npy files.
+    """
+
+    skeleton: Blob
+    inputs: tuple[Blob, ...]
+    outputs: tuple[Blob, ...]
+
+    def __post_init__(self) -> None:
+        _check_blob("probe skeleton", self.skeleton)
+        for name, blobs in (("probe inputs", self.inputs), ("probe outputs", self.outputs)):
+            _check_tuple(name, blobs, MAX_LIST)
+            for blob in blobs:
+                _check_blob(name, blob)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A check vector: inputs of the whole model and what it must answer.
+
+    Attributes:
+        inputs: By name, as .npy files.
+        outputs: By name, as .npy files.
+    """
+
+    inputs: Mapping[str, Blob]
+    outputs: Mapping[str, Blob]
+
+    def __post_init__(self) -> None:
+        for name, blobs in (("check inputs", self.inputs), ("check outputs", self.outputs)):
+            _check_names(name, tuple(blobs))
+            for blob in blobs.values():
+                _check_blob(name, blob)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything about a sealed model but its weights.
+
+    Attributes:
+        name: The model's name, which pins and people use.
+        producer: What sealed it: "inferonnx 0.1.0".
+        strategy: How the plan was made: "optimal", "paper".
+        metadata: The model's own metadata.
+        inputs: The model's inputs, in order.
+        outputs: The model's outputs, in order.
+        partitions: In the order of a pass; so are their blocks in the file.
+        target: What the skeletons were made for.
+        arena: Settings of the arena.
+        memory: Budget and measured parts of the peak.
+        planned_shapes: Shapes of the inputs that the plan was measured with.
+        notes: What could not be cut or split, for the owner.
+        sample_digest: Digest of the sample that was measured with; may be empty.
+        probe: Known answer of CPU-specific operators; None where there are none.
+        check: Check vector; None where the owner gave none.
+        tags: Tags of all segments, in order; `SealWriter` fills them in.
+    """
+
+    name: str
+    producer: str
+    strategy: str
+    metadata: Mapping[str, str]
+    inputs: tuple[ValueInfo, ...]
+    outputs: tuple[ValueInfo, ...]
+    partitions: tuple[Partition, ...]
+    target: Target
+    arena: Arena
+    memory: Memory
+    planned_shapes: Mapping[str, tuple[int, ...]]
+    notes: tuple[str, ...] = ()
+    sample_digest: str = ""
+    probe: Probe | None = None
+    check: Check | None = None
+    tags: Blob = field(default=b"")
+
+    def __post_init__(self) -> None:
+        check_model_name(self.name)
+        for name in ("producer", "strategy", "sample_digest"):
+            _check_text(name, getattr(self, name))
+        _check_names("metadata", tuple(self.metadata))
+        for text in self.metadata.values():
+            _check_text("metadata", text)
+        _check_names("planned_shapes", tuple(self.planned_shapes))
+        for shape in self.planned_shapes.values():
+            _check_shape("planned_shapes", shape)
+        _check_tuple("notes", self.notes, MAX_LIST)
+        for text in self.notes:
+            _check_text("notes", text)
+        _check_tuple("inputs", self.inputs, MAX_LIST)
+        _check_tuple("outputs", self.outputs, MAX_LIST)
+        _check_tuple("partitions", self.partitions, MAX_PARTITIONS)
+        _check_blob("tags", self.tags)
+        self._check_flow()
+
+    def _check_flow(self) -> None:
+        """S-34: every value is made once, and before it is read."""
+        _check_names("inputs", tuple(value.name for value in self.inputs))
+        _check_names("outputs", tuple(value.name for value in self.outputs))
+        known = {value.name for value in self.inputs}
+        for partition in self.partitions:
+            if not known.issuperset(partition.inputs):
+                raise _refuse("partition inputs", "name a value that nothing has made yet")
+            if not known.isdisjoint(partition.outputs):
+                raise _refuse("partition outputs", "name a value that is already made")
+            known.update(partition.outputs)
+        if not known.issuperset(value.name for value in self.outputs):
+            raise _refuse("outputs", "name a value that nothing makes")
+
+
+def weight_bytes(dtype: int, shape: tuple[int, ...]) -> int:
+    """Return the size of a weight (S-33): elements without gaps, rounded up to a byte.
+
+    Raises:
+        SealedFormatError: No weight has this element type.
+    """
+    if type(dtype) is not int or dtype not in DTYPE_BITS:
+        raise _refuse("weight dtype", "is not one that a weight can have")
+    return (prod(shape) * DTYPE_BITS[dtype] + 7) // 8
+
+
+def lay_out_weights(weights: Iterable[tuple[str, int, tuple[int, ...]]]) -> tuple[Weight, ...]:
+    """Return weights with their places in a block (S-33).
+
+    Each begins where the one before ends, rounded up to 64; the block ends
+    likewise, and all padding is zero bytes.
+
+    Args:
+        weights: Name, ONNX element type and shape of each, in order.
+
+    Raises:
+        SealedFormatError: A name, type or shape that no weight can have.
+    """
+    placed = []
+    offset = 0
+    for name, dtype, shape in weights:
+        _check_shape("weight shape", shape)
+        n_bytes = weight_bytes(dtype, shape)
+        placed.append(Weight(name=name, dtype=dtype, shape=shape, offset=offset, n_bytes=n_bytes))
+        offset = _aligned(offset + n_bytes)
+    return tuple(placed)
+
+
+def check_model_name(name: str) -> None:
+    """Raise SealedFormatError unless `name` can name a model: 1 to 255 bytes, no controls."""
+    _check_text("name", name, MAX_NAME_BYTES)
+    # Spelled out rather than str.isprintable, whose answer changes with the version of Unicode.
+    if not name or any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" for c in name):
+        raise _refuse("name", "is empty or has control characters")
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
+
+
+def _check_text(what: str, value: object, most: int = MAX_TEXT_BYTES) -> None:
+    if type(value) is not str:
+        raise _refuse(what, "is not text")
+    try:
+        n_bytes = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise _refuse(what, "is not valid Unicode") from error
+    if n_bytes > most:
+        raise _refuse(what, f"is longer than {most} bytes")
+
+
+def _check_int(what: str, value: object) -> None:
+    # `type`, not isinstance: True is an int to Python, and another value in JSON.
+    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
+        raise _refuse(what, f"is not a whole number from 0 to {MAX_INTEGER}")
+
+
+def _check_tuple(what: str, value: object, most: int) -> None:
+    if type(value) is not tuple:
+        raise _refuse(what, "is not a list")
+    if len(value) > most:
+        raise _refuse(what, f"has more than {most} entries")
+
+
+def _check_shape(what: str, shape: object) -> None:
+    _check_tuple(what, shape, MAX_RANK)
+    for axis in shape:  # type: ignore[attr-defined]  # a tuple, as just checked
+        _check_int(what, axis)
+
+
+def _check_names(what: str, names: tuple[str, ...]) -> None:
+    _check_tuple(what, names, MAX_LIST)
+    for name in names:
+        _check_text(what, name)
+    if len(set(names)) != len(names):
+        raise _refuse(what, "names something twice")
+
+
+def _check_blob(what: str, value: object) -> None:
+    if not isinstance(value, bytes | memoryview):
+        raise _refuse(what, "is not bytes")
+
+
+def _refuse(what: str, reason: str) -> SealedFormatError:
+    return SealedFormatError(f"manifest: {what} {reason}", where=what)
