@@ -1,0 +1,83 @@
+"""The whole model on plain onnxruntime with its defaults: what everything is compared with."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inferonnx.errors import ModelError
+from inferonnx.model.load import load_model
+from inferonnx.model.onnxruntime_door import open_session, reason, refusal, session_options
+from inferonnx.tensors import DType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Integers of a made-up sample are below this: indices and classes that models have.
+_INTEGER_LIMIT = 4
+
+
+class PlainModel:
+    """An ONNX model in memory, as onnxruntime runs it for everybody."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Load the model.
+
+        Raises:
+            ModelError: It is no valid model, or onnxruntime refuses it.
+        """
+        name = os.fspath(path)
+        load_model(name)  # refuses what is broken in a sentence of ours
+        try:
+            self._session = open_session(name, session_options(optimise="all"))
+        except Exception as error:
+            raise refusal(error, name) from error
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(value.name for value in self._session.get_inputs())
+
+    def run(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the outputs by name.
+
+        Raises:
+            ModelError: onnxruntime fails on this sample.
+        """
+        names = [value.name for value in self._session.get_outputs()]
+        try:
+            return dict(zip(names, self._session.run(None, dict(sample)), strict=True))
+        except Exception as error:
+            raise ModelError(f"onnxruntime fails on the input: {reason(error)}") from error
+
+    def made_up(self, shapes: Mapping[str, tuple[int, ...]], *, seed: int) -> dict[str, Any]:
+        """Return a sample of these shapes: floats of N(0, 1), small integers.
+
+        Raises:
+            ModelError: An input has no shape here, or a type that can't be made up.
+        """
+        generator = np.random.default_rng(seed)
+        return {
+            value.name: _tensor(value.name, value.type, shapes, generator)
+            for value in self._session.get_inputs()
+        }
+
+
+def _tensor(
+    name: str, kind: str, shapes: Mapping[str, tuple[int, ...]], generator: np.random.Generator
+) -> np.ndarray[Any, Any]:
+    if name not in shapes:
+        raise ModelError(
+            f"no value can be made up for input {name!r} of type {kind}", hint="Give --input."
+        )
+    dtype = DType.of_type(kind)
+    if dtype is DType.STRING:
+        return np.full(shapes[name], "", object)
+    if dtype.typestr is None:
+        raise ModelError(f"no value can be made up for input {name!r} of type {kind}")
+    numpy_type = np.dtype(dtype.typestr)
+    if numpy_type.kind in "fc":
+        return np.asarray(generator.standard_normal(shapes[name])).astype(numpy_type)
+    return generator.integers(0, 2 if numpy_type.kind == "b" else _INTEGER_LIMIT, shapes[name]).astype(numpy_type)
