@@ -5,7 +5,7 @@ declares the last two as ports and is handed them.
 """
 
 from inferonnx.engine.blocks import BlockLoader
-from inferonnx.engine.ports import Buffer, Computation, Runtime, Source, Tensors
+from inferonnx.engine.ports import Buffer, Computation, Runtime, Source
 from inferonnx.engine.stream import PassEvent, Stream, StreamFigures
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "Source",
     "Stream",
     "StreamFigures",
-    "Tensors",
 ]

@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from inferonnx.engine.ports import Source
     from inferonnx.sealed import SegmentOpener
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 class BlockLoader:
     """Loads the block of one partition at a time."""
 
-    def __init__(
-        self, source: Source, opener: SegmentOpener, *, n_threads: int
-    ) -> None:
+    def __init__(self, source: Source, opener: SegmentOpener, *, n_threads: int) -> None:
         """Start `n_threads` - 1 helpers; the caller's thread works too."""
         self._source = source
         self._table = opener.table
@@ -81,14 +79,14 @@ class BlockLoader:
             try:
                 self._source.read_into(table.offset(index), part)
                 self._opener.open_in_place(index, part)
-            except BaseException as error:  # noqa: BLE001 - carried to the caller of `load`
+            except BaseException as error:
                 self._failure = error
 
 
 class _Helper:
     """A thread that does the same work whenever it is started."""
 
-    def __init__(self, work: object) -> None:
+    def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
         self._go = threading.Semaphore(0)
         self._done = threading.Semaphore(0)

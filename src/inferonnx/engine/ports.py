@@ -1,17 +1,17 @@
-"""What the engine needs of the world outside, declared by the engine."""
+"""What the engine needs of the world outside, declared by the engine.
+
+`V` is an activation or weight, opaque to the engine: its memory is let go with
+the last reference. `B` is memory that nobody else can write.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inferonnx.sealed import Partition
-
-
-class Tensors(Protocol):
-    """An activation or weight, opaque to the engine; memory is let go with the last reference."""
 
 
 class Source(Protocol):
@@ -24,35 +24,37 @@ class Source(Protocol):
 class Buffer(Protocol):
     """Memory that nobody else can write."""
 
-    @property
-    def view(self) -> memoryview:
-        """The memory, writable."""
+    view: memoryview
 
     def close(self) -> None:
         """Wipe it and give it back."""
 
 
-class Computation(Protocol):
+V = TypeVar("V")
+B = TypeVar("B", bound=Buffer)
+
+
+class Computation(Protocol[V]):
     """A partition, ready to run."""
 
-    def bind(self, weights: Sequence[Tensors]) -> None:
+    def bind(self, weights: Sequence[V]) -> None:
         """Fix the weight inputs, in the order of the partition's weights."""
 
-    def run(self, inputs: Sequence[Tensors]) -> list[Tensors]:
+    def run(self, inputs: Sequence[V]) -> list[V]:
         """Compute the outputs from the boundary values; one caller at a time."""
 
     def close(self) -> None:
         """Give back its memory."""
 
 
-class Runtime(Protocol):
+class Runtime(Protocol[V, B]):
     """What computes, and what holds weights."""
 
-    def computation(self, partition: Partition) -> Computation:
+    def computation(self, partition: Partition) -> Computation[V]:
         """Make a partition ready; its weights are bound later."""
 
-    def buffer(self, n_bytes: int) -> Buffer:
+    def buffer(self, n_bytes: int) -> B:
         """Reserve memory for opened weights."""
 
-    def weights(self, partition: Partition, buffer: Buffer) -> list[Tensors]:
+    def weights(self, partition: Partition, buffer: B) -> list[V]:
         """Return the partition's weights as tensors over `buffer`, which is filled later."""

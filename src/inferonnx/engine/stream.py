@@ -13,15 +13,16 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple
 
+from inferonnx.engine.ports import B, V
 from inferonnx.errors import InferonnxError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from inferonnx.engine.blocks import BlockLoader
-    from inferonnx.engine.ports import Buffer, Computation, Runtime, Tensors
+    from inferonnx.engine.ports import Computation, Runtime
     from inferonnx.sealed import Manifest
 
 GATHER_S = 0.001
@@ -50,25 +51,25 @@ class StreamFigures(NamedTuple):
     streamed_bytes: int
 
 
-class _Call:
+class _Call(Generic[V]):
     """One caller's inputs, and then its outputs or its error."""
 
     __slots__ = ("done", "error", "values")
 
-    def __init__(self, values: dict[str, Tensors]) -> None:
+    def __init__(self, values: dict[str, V]) -> None:
         self.values = values
         self.error: BaseException | None = None
         self.done = False
 
 
-class Stream:
+class Stream(Generic[V, B]):
     """Runs passes over a sealed model; safe to call from many threads."""
 
     def __init__(
         self,
         manifest: Manifest,
         loader: BlockLoader,
-        runtime: Runtime,
+        runtime: Runtime[V, B],
         *,
         after_session: Callable[[int], None] | None = None,
     ) -> None:
@@ -84,13 +85,13 @@ class Stream:
         self._dying = _last_uses(manifest)
         self._loader = loader
         self._runtime = runtime
-        self._computations: list[Computation] = []
-        self._buffers: list[Buffer | None] = []
+        self._computations: list[Computation[V]] = []
+        self._buffers: list[B | None] = []
         self._pending: set[int] = set()
-        self._shared: Buffer | None = None
+        self._shared: B | None = None
         self._figures = StreamFigures(len(manifest.partitions), 0, 0, 0, 0)
         self._slots = 1
-        self._waiting: list[_Call] = []
+        self._waiting: list[_Call[V]] = []
         self._arrived = threading.Condition()
         self._passing = threading.Lock()
         self._last_width = 1
@@ -135,7 +136,7 @@ class Stream:
             streamed_bytes=sum(streamed),
         )
 
-    def run(self, inputs: Mapping[str, Tensors]) -> list[Tensors]:
+    def run(self, inputs: Mapping[str, V]) -> list[V]:
         """Compute the model's outputs, in the manifest's order.
 
         Raises:
@@ -168,7 +169,7 @@ class Stream:
                     buffer.close()
             self._buffers, self._shared = [], None
 
-    def _gather(self, own: _Call) -> Sequence[_Call]:
+    def _gather(self, own: _Call[V]) -> Sequence[_Call[V]]:
         """Return the calls of the next pass: the caller's own and others that wait."""
         with self._arrived:
             if self._last_width > 1:
@@ -182,7 +183,7 @@ class Stream:
         self._last_width = 1 + len(others)
         return [own, *others]
 
-    def _pass(self, calls: Sequence[_Call]) -> None:
+    def _pass(self, calls: Sequence[_Call[V]]) -> None:
         alive = list(calls)
         try:
             if self._closed:
@@ -213,7 +214,7 @@ class Stream:
         self._pending.discard(i)
         self._tell("open", i, start)
 
-    def _step(self, i: int, call: _Call) -> bool:
+    def _step(self, i: int, call: _Call[V]) -> bool:
         """Run partition `i` for one call; False when the call has failed."""
         partition, values = self._partitions[i], call.values
         start = time.perf_counter_ns()

@@ -7,7 +7,13 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from inferonnx.errors import InferonnxError, KeyFileError, SealedFormatError, UnavailableError, UsageError
+from inferonnx.errors import (
+    InferonnxError,
+    KeyFileError,
+    SealedFormatError,
+    UnavailableError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,8 +1,7 @@
 """onnxruntime as the engine drives it: one environment, one pool, one arena, many sessions.
 
 Every object here wraps one pointer of the C API and releases it when it goes.
-The environment belongs to the process and is shared by all open models; it is
-made by the first and released with the last. Sessions run with the graph
+The environment belongs to the process and is shared by all open models. Sessions run with the graph
 optimiser off, since skeletons hold finished graphs, and allocate from the
 environment's arena.
 """
@@ -11,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from inferonnx.errors import EngineError, TensorError
@@ -19,7 +19,6 @@ from inferonnx.tensors import DType, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
     from typing import TypeAlias
 
     Exported: TypeAlias = "Tensor | list[Exported] | dict[int | str, Exported]"
@@ -35,19 +34,19 @@ _DEVICE_ARENA_NAME = b"inferonnx"
 
 
 class Value:
-    """An OrtValue and the memory that it borrows."""
+    """An OrtValue, and what must outlive it: its environment and the memory that it borrows."""
 
-    __slots__ = ("_api", "_keep", "pointer")
+    __slots__ = ("_environment", "_keep", "pointer")
 
-    def __init__(self, api: OrtApi, pointer: int, keep: object = None) -> None:
+    def __init__(self, environment: Environment, pointer: int, keep: object = None) -> None:
         """Own `pointer`; hold `keep` alive as long as the value lives."""
-        self._api = api
+        self._environment = environment
         self._keep = keep
         self.pointer = pointer
 
     def __del__(self) -> None:
         if self.pointer:
-            self._api.release_value(self.pointer)
+            self._environment.api.release_value(self.pointer)
 
 
 class Session:
@@ -119,7 +118,7 @@ class Session:
             self._n_outputs,
             results,
         )
-        values = [Value(api, pointer or 0) for pointer in results]
+        values = [Value(self._environment, pointer or 0) for pointer in results]
         api.check(status, "run a partition")
         return values
 
@@ -134,12 +133,13 @@ class Session:
 class Environment:
     """The process's onnxruntime: pool, arena, and the options that all sessions share.
 
-    Use `acquire` and `release`: onnxruntime allows one environment a process.
+    Use `acquire`: onnxruntime allows one environment a process. It ends when
+    nothing refers to it any more, sessions and values included, whatever the
+    order in which an error under way lets go of them.
     """
 
     _lock = threading.Lock()
-    _current: Environment | None = None
-    _users = 0
+    _current: weakref.ref[Environment] | None = None
 
     @classmethod
     def acquire(
@@ -154,28 +154,20 @@ class Environment:
             arena_bytes: Size of the arena's first region; 0 leaves it to onnxruntime.
         """
         with cls._lock:
-            if cls._current is None:
-                cls._current = cls(n_threads, spin, arena_strategy, arena_bytes)
-            cls._users += 1
-            return cls._current
+            environment = cls._current() if cls._current else None
+            if environment is None:
+                environment = cls(n_threads, spin, arena_strategy, arena_bytes)
+                cls._current = weakref.ref(environment)
+            return environment
 
-    def release(self) -> None:
-        """Give the environment back; the last one to do so ends it."""
-        with Environment._lock:
-            Environment._users -= 1
-            if Environment._users:
-                return
-            Environment._current = None
-            for kind, pointer in (
-                ("SessionOptions", self.session_options),
-                ("MemoryInfo", self._borrowed),
-                ("Env", self.pointer),
-            ):
-                self.api.release(kind, pointer)
+    def __del__(self) -> None:
+        for kind, pointer in self._owned:
+            self.api.release(kind, pointer)
 
     def __init__(self, n_threads: int, spin: bool, strategy: int, arena_bytes: int) -> None:
         """Make environment, pool, arena and session options. Call `acquire` instead."""
         api = self.api = _api()
+        self._owned: list[tuple[str, int]] = []
         threading_options = api.make("CreateThreadingOptions")
         api.call("SetGlobalIntraOpNumThreads", threading_options, n_threads)
         api.call("SetGlobalInterOpNumThreads", threading_options, 1)
@@ -183,6 +175,7 @@ class Environment:
         self.pointer = api.make(
             "CreateEnvWithGlobalThreadPools", _LOG_FATAL, _DEVICE_ARENA_NAME, threading_options
         )
+        self._owned.append(("Env", self.pointer))
         api.release("ThreadingOptions", threading_options)
         arena = api.make("CreateArenaCfg", 0, strategy, arena_bytes or _DEFAULT, _DEFAULT)
         memory = api.make("CreateCpuMemoryInfo", _ARENA, _MEM_DEFAULT)
@@ -190,8 +183,10 @@ class Environment:
         api.release("ArenaCfg", arena)
         api.release("MemoryInfo", memory)
         self._borrowed = api.make("CreateCpuMemoryInfo", _PLAIN, _MEM_DEFAULT)
+        self._owned.insert(0, ("MemoryInfo", self._borrowed))
         self._allocator = api.make("GetAllocatorWithDefaultOptions")  # not ours to release
         options = self.session_options = api.make("CreateSessionOptions")
+        self._owned.insert(0, ("SessionOptions", options))
         api.call("SetSessionGraphOptimizationLevel", options, _OPTIMIZE_NOTHING)
         api.call("SetSessionLogSeverityLevel", options, _LOG_FATAL)
         api.call("DisableMemPattern", options)
@@ -203,7 +198,9 @@ class Environment:
         """Version of the library that computes."""
         return self.api.version
 
-    def borrow(self, memory: object, address: int, tensor: tuple[int, tuple[int, ...], int]) -> Value:
+    def borrow(
+        self, memory: object, address: int, tensor: tuple[int, tuple[int, ...], int]
+    ) -> Value:
         """Return a value over memory that stays where it is.
 
         Args:
@@ -223,7 +220,7 @@ class Environment:
             dtype,
             what="wrap a tensor",
         )
-        return Value(self.api, pointer, memory)
+        return Value(self, pointer, memory)
 
     def load(self, value: Exported) -> Value:
         """Return an onnxruntime value of a tensor (borrowed), a list or a dict."""
@@ -249,9 +246,7 @@ class Environment:
         count = ctypes.c_size_t()
         self.api.call("GetValueCount", value.pointer, ctypes.byref(count))
         parts = [
-            self.dump(
-                Value(self.api, self.api.make("GetValue", value.pointer, i, self._allocator))
-            )
+            self.dump(Value(self, self.api.make("GetValue", value.pointer, i, self._allocator)))
             for i in range(count.value)
         ]
         return parts if kind.value == _SEQUENCE else _map_of(parts)
@@ -261,7 +256,7 @@ class Environment:
         pointer = self.api.make(
             "CreateValue", pointers, len(parts), kind, what="build a sequence or map"
         )
-        return Value(self.api, pointer, parts)
+        return Value(self, pointer, parts)
 
     def _strings(self, tensor: Tensor) -> Value:
         dims = (ctypes.c_int64 * len(tensor.shape))(*tensor.shape)
@@ -272,7 +267,7 @@ class Environment:
             raise TensorError("onnxruntime takes no string with a NUL character in it")
         texts = [text.encode() for text in tensor.strings or ()]
         array = (ctypes.c_char_p * len(texts))(*texts)
-        value = Value(self.api, pointer)
+        value = Value(self, pointer)
         self.api.call("FillStringTensor", pointer, array, len(texts))
         return value
 
@@ -308,9 +303,7 @@ class Environment:
         self.api.call("GetStringTensorDataLength", value.pointer, ctypes.byref(total))
         content = ctypes.create_string_buffer(total.value or 1)
         offsets = (ctypes.c_size_t * count)()
-        self.api.call(
-            "GetStringTensorContent", value.pointer, content, total.value, offsets, count
-        )
+        self.api.call("GetStringTensorContent", value.pointer, content, total.value, offsets, count)
         stops = [*offsets[1:], total.value]
         return tuple(
             content.raw[start:stop].decode("utf-8", "surrogateescape")
@@ -390,9 +383,7 @@ def _map_parts(mapping: dict[int | str, Exported]) -> tuple[Tensor, Tensor]:
     dtype = scalars[0].dtype if scalars else DType.FLOAT
     if dtype is DType.STRING:
         texts = tuple((value.strings or ("",))[0] for value in scalars)
-        return first, Tensor(
-            dtype=dtype, shape=(len(keys),), data=memoryview(b""), strings=texts
-        )
+        return first, Tensor(dtype=dtype, shape=(len(keys),), data=memoryview(b""), strings=texts)
     data = b"".join(bytes(value.data) for value in scalars)
     return first, Tensor(dtype=dtype, shape=(len(keys),), data=memoryview(data), strings=None)
 

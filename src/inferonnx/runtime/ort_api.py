@@ -119,17 +119,21 @@ class OrtApi:
                 hint="Install the version that InferONNX pins.",
             )
         places = ctypes.cast(table, ctypes.POINTER(_P * _N_PLACES)).contents
+
+        def place_of(place: int) -> int:
+            return places[place] or 0
+
         self._calls = {
-            name: ctypes.CFUNCTYPE(_P, *arguments)(places[place])
+            name: ctypes.CFUNCTYPE(_P, *arguments)(place_of(place))
             for name, (place, arguments) in _CALLS.items()
         }
         self.run = self._calls["Run"]
         self._releases = {
-            name: ctypes.CFUNCTYPE(None, _P)(places[place]) for name, place in _RELEASES.items()
+            name: ctypes.CFUNCTYPE(None, _P)(place_of(place)) for name, place in _RELEASES.items()
         }
         self.release_value = self._releases["ReleaseValue"]
-        self._error_code = ctypes.CFUNCTYPE(_I, _P)(places[_GET_ERROR_CODE])
-        self._error_message = ctypes.CFUNCTYPE(_S, _P)(places[_GET_ERROR_MESSAGE])
+        self._error_code = ctypes.CFUNCTYPE(_I, _P)(place_of(_GET_ERROR_CODE))
+        self._error_message = ctypes.CFUNCTYPE(_S, _P)(place_of(_GET_ERROR_MESSAGE))
 
     def check(self, status: int | None, what: str) -> None:
         """Raise EngineError when `status` is not success.

@@ -67,9 +67,13 @@ class PrivateBuffer:
         """Wipe and unmap. Values bound to the memory must be gone."""
         # An explicit store: in a library OS, MADV_DONTNEED may keep the bytes.
         ctypes.memset(self.address, 0, len(self._map))
-        self.view.release()
         del self._array
-        self._map.close()
+        try:
+            self.view.release()
+            self._map.close()
+        except BufferError:
+            # An error under way still holds slices; the mapping goes with the last of them.
+            return
 
 
 def forbid_core_dumps() -> None:
@@ -133,9 +137,8 @@ def _clean_file_mappings() -> list[tuple[int, int, int]]:
                     resident = 0
                 elif candidate and head == b"Rss:":
                     resident = int(rest.split()[0]) * 1024
-                elif candidate and head == b"Anonymous:":
-                    if resident and int(rest.split()[0]) == 0:
-                        found.append((start, stop, resident))
+                elif candidate and resident and head == b"Anonymous:" and int(rest.split()[0]) == 0:
+                    found.append((start, stop, resident))
     except OSError:
         return []
     return found

@@ -12,9 +12,7 @@ from inferonnx.tensors import DType, Tensor
 
 @pytest.fixture
 def environment():
-    environment = Environment.acquire(n_threads=2, spin=False, arena_strategy=0, arena_bytes=1 << 20)
-    yield environment
-    environment.release()
+    return Environment.acquire(n_threads=2, spin=False, arena_strategy=0, arena_bytes=1 << 20)
 
 
 def model(nodes, inputs, outputs, opset=17):
@@ -38,7 +36,9 @@ def numbers(tensor):
 
 
 def test_run_reads_weights_from_the_buffer_that_they_are_bound_to(environment):
-    product = model([helper.make_node("Mul", ["x", "w"], ["y"])], [value("x"), value("w")], [value("y")])
+    product = model(
+        [helper.make_node("Mul", ["x", "w"], ["y"])], [value("x"), value("w")], [value("y")]
+    )
     session = Session(environment, product, ["x"], ["y"], ["w"])
     buffer = PrivateBuffer(8)
     session.bind([environment.borrow(buffer, buffer.address, (DType.FLOAT, (2,), 8))])
@@ -68,7 +68,11 @@ def test_scalars_and_empty_tensors(environment):
 
 
 def test_a_broken_skeleton_is_an_error_that_keeps_onnxruntimes_words_private(environment):
-    secret = model([helper.make_node("NoSuchOperator", ["x"], ["y"], name="secret_layer")], [value("x")], [value("y")])
+    secret = model(
+        [helper.make_node("NoSuchOperator", ["x"], ["y"], name="secret_layer")],
+        [value("x")],
+        [value("y")],
+    )
     with pytest.raises(EngineError) as caught:
         Session(environment, secret, ["x"], ["y"])
     assert "NoSuchOperator" in caught.value.private_text
@@ -84,21 +88,25 @@ def test_a_failing_run_is_an_error_that_keeps_names_private(environment):
     session = Session(environment, concat, ["x", "secret_y"], ["z"])
     with pytest.raises(EngineError) as caught:
         session.run(
-            [environment.load(floats(1, 2, shape=(1, 2))), environment.load(floats(1, 2, 3, shape=(1, 3)))]
+            [
+                environment.load(floats(1, 2, shape=(1, 2))),
+                environment.load(floats(1, 2, 3, shape=(1, 3))),
+            ]
         )
     assert "secret" not in str(caught.value)
     session.close()
 
 
-def test_one_environment_a_process_and_a_new_one_after_the_last_release():
+def test_one_environment_a_process_that_lives_as_long_as_its_values():
     first = Environment.acquire(n_threads=1, spin=False, arena_strategy=0, arena_bytes=0)
     second = Environment.acquire(n_threads=2, spin=True, arena_strategy=1, arena_bytes=0)
     assert first is second
-    first.release()
-    second.release()
+    value = first.load([floats(1)])
+    pointer = first.pointer
+    del first, second
     third = Environment.acquire(n_threads=1, spin=False, arena_strategy=0, arena_bytes=0)
-    assert third is not first
-    third.release()
+    assert third.pointer == pointer
+    assert third.dump(value) == [floats(1)]
 
 
 def test_the_version_is_the_one_that_is_pinned(environment):

@@ -1,0 +1,315 @@
+"""From a model to a plan that was measured: prepare, plan, try, plan again.
+
+The first plan rests on estimates of what the engine holds besides weights and
+activations; the trial on the real engine gives the figures, and the plan is made
+again until it stands on what was measured.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from inferonnx.app.keys import Key
+from inferonnx.app.manifests import manifest_of
+from inferonnx.app.trial import PartitionRefusedError, Trial, run_trial
+from inferonnx.app.writing import Draft, write_sealed
+from inferonnx.crypto import SUITES, Suite
+from inferonnx.errors import InfeasibleBudgetError, ModelError, UsageError
+from inferonnx.plan import MemoryModel, Plan, Rates, plan_optimal
+from inferonnx.sealed import encode_owner_key
+from inferonnx.sizes import KIB, MIB, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from inferonnx.model import Prepared
+    from inferonnx.runtime.ort import Exported
+
+    Progress = Callable[[str], None]
+
+ROUNDS = 3
+"""Plans made before the last one is taken; the second stands on measured figures already."""
+
+MARGIN_BYTES = 3 * MIB // 2
+"""Added to what a pass was measured to need: heaps and page caches differ from run to run."""
+
+SMALL_MODEL_BYTES = 100 * 10**6
+SMALL_BLOCK_BYTES = 3 * MIB
+LARGE_BLOCK_BYTES = 10 * MIB
+LEAST_BLOCK_BYTES = 256 * KIB
+
+# Estimates for the first plan: two cores, onnxruntime 1.32 (docs/memory.md).
+_FLOOR_BYTES = 24 * MIB
+_PASS_OVERHEAD_BYTES = 8 * MIB
+_SESSION_BYTES = 20 * KIB
+_NODE_BYTES = 5 * KIB
+_WEIGHT_INPUT_BYTES = 2 * KIB
+_RATES = {"aes-256-gcm": 5.0e9, "aegis-256x2": 12.0e9}
+_RUN_S = 6e-6
+_HANDOVER_S = 6e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedModel:
+    """A model, its plan, and what the plan was measured to need. Close `prepared` when done.
+
+    Attributes:
+        prepared: The model taken apart.
+        draft: What would be sealed.
+        plan: Predicted with measured figures.
+        trial: What was measured.
+        arena: Strategy and initial bytes of the arena that needed the least.
+        least_bytes: Least budget at which this division runs.
+    """
+
+    prepared: Prepared
+    draft: Draft
+    plan: Plan
+    trial: Trial
+    arena: tuple[int, int]
+    least_bytes: int
+
+
+def plan_model(
+    prepared: Prepared,
+    *,
+    budget_bytes: int,
+    suite: str = "aes-256-gcm",
+    strategy: str = "optimal",
+    memory_intensive: frozenset[str] = frozenset(),
+    block_limit_bytes: int | None = None,
+    scratch: str | None = None,
+    progress: Progress = lambda _: None,
+) -> PlannedModel:
+    """Return a measured plan for `prepared` whose peak fits the budget.
+
+    Args:
+        prepared: The model, from `model.prepare`.
+        budget_bytes: Peak resident memory of the process that will run it.
+        suite: AEAD that it will be sealed with.
+        strategy: "optimal", or "paper" for the paper's greedy walk.
+        memory_intensive: For "paper": nodes that stand alone.
+        block_limit_bytes: Most weights in a partition that can be cut. Default: 3 MiB
+            for models under 100 MB, 10 MiB above.
+        scratch: Folder for provisional sealed files (encrypted under a key that
+            lives only here). Default: the system's temporary folder.
+        progress: Told what happens.
+
+    Raises:
+        InfeasibleBudgetError: Nothing fits; names the operator and the least budget.
+        ModelError: onnxruntime refuses the model's partitions, however they are cut.
+    """
+    chosen = suite_named(suite)
+    total = sum(prepared.graph.weight_bytes.values())
+    limit = block_limit_bytes or (
+        SMALL_BLOCK_BYTES if total < SMALL_MODEL_BYTES else LARGE_BLOCK_BYTES
+    )
+    memory = MemoryModel(
+        floor_bytes=_FLOOR_BYTES + _PASS_OVERHEAD_BYTES,
+        session_bytes=_SESSION_BYTES,
+        node_bytes=_NODE_BYTES,
+        weight_input_bytes=_WEIGHT_INPUT_BYTES,
+    )
+    rates = Rates(
+        stream_bytes_per_s=_RATES[suite], partition_overhead_s=_RUN_S, stream_overhead_s=_HANDOVER_S
+    )
+    tried: dict[tuple[int, ...], tuple[Draft, Trial, tuple[int, int]]] = {}
+    refused = 0
+    for attempt in range(ROUNDS + len(prepared.graph.nodes)):
+        progress(f"planning, round {attempt + 1 - refused}")
+        plan = _plan(
+            prepared,
+            strategy,
+            limit=limit,
+            budget=budget_bytes,
+            memory=memory,
+            rates=rates,
+            memory_intensive=memory_intensive,
+        )
+        if plan.cuts not in tried:
+            try:
+                tried[plan.cuts] = _try(prepared, plan, chosen, scratch, progress)
+            except PartitionRefusedError as error:
+                refused += 1
+                _keep_constant(prepared, plan, error)
+                tried.clear()
+                continue
+        elif attempt - refused > 0:
+            break
+        draft, trial, arena = tried[plan.cuts]
+        memory = _measured_memory(memory, plan, trial)
+        if trial.stream_bytes_per_s:
+            rates = replace(rates, stream_bytes_per_s=trial.stream_bytes_per_s)
+        if attempt - refused >= ROUNDS:
+            break
+    draft, trial, arena = tried[plan.cuts]
+    least = trial.floor_bytes + trial.pass_bytes + MARGIN_BYTES + draft.largest_block_bytes
+    if least > budget_bytes:
+        raise _infeasible(prepared, plan, least, budget_bytes)
+    return PlannedModel(
+        prepared=prepared, draft=draft, plan=plan, trial=trial, arena=arena, least_bytes=least
+    )
+
+
+def least_memory(
+    prepared: Prepared, *, suite: str = "aes-256-gcm", progress: Progress = lambda _: None
+) -> int:
+    """Return the least budget in bytes at which any division of the model runs, measured.
+
+    Raises:
+        ModelError: onnxruntime refuses the model's partitions.
+    """
+    budget = 1 << 50
+    least = 0
+    for limit in (LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES, 1 * MIB, LEAST_BLOCK_BYTES):
+        planned = plan_model(
+            prepared,
+            budget_bytes=budget,
+            suite=suite,
+            block_limit_bytes=limit,
+            progress=progress,
+        )
+        least = min(least or planned.least_bytes, planned.least_bytes)
+    return least
+
+
+def suite_named(name: str) -> Suite:
+    """Return the AEAD suite of that name, usable here.
+
+    Raises:
+        UsageError: There is none of that name.
+        UnavailableError: Its library is not installed.
+    """
+    if name not in SUITES:
+        raise UsageError(f"no suite is called {name!r}", hint=f"There are: {', '.join(SUITES)}.")
+    suite = SUITES[name]
+    if not suite.is_available():
+        from inferonnx.crypto import Secret
+
+        suite.aead(Secret(bytes(suite.key_bytes)))  # says what to install
+    return suite
+
+
+def _plan(
+    prepared: Prepared,
+    strategy: str,
+    *,
+    limit: int,
+    budget: int,
+    memory: MemoryModel,
+    rates: Rates,
+    memory_intensive: frozenset[str],
+) -> Plan:
+    if strategy == "paper":
+        from inferonnx.plan import plan_paper
+
+        return plan_paper(
+            prepared.graph,
+            memory=memory,
+            rates=rates,
+            budget_bytes=budget,
+            memory_intensive=memory_intensive,
+            uncuttable=prepared.uncuttable,
+        )
+    if strategy != "optimal":
+        raise UsageError(f"no strategy is called {strategy!r}", hint="There are: optimal, paper.")
+    while True:
+        try:
+            return plan_optimal(
+                prepared.graph,
+                budget_bytes=budget,
+                memory=memory,
+                rates=rates,
+                uncuttable=prepared.uncuttable,
+                block_limit_bytes=limit,
+            )
+        except InfeasibleBudgetError:
+            if limit <= LEAST_BLOCK_BYTES:
+                raise
+            limit //= 2
+
+
+def _try(
+    prepared: Prepared, plan: Plan, suite: Suite, scratch: str | None, progress: Progress
+) -> tuple[Draft, Trial, tuple[int, int]]:
+    """Seal provisionally and measure, with each way to run the arena; keep the smallest peak."""
+    draft = Draft.of(prepared, plan)
+    key = Key.generate()
+    text = encode_owner_key(key.owner)
+    planned = plan.activation_bytes
+    best: tuple[Draft, Trial, tuple[int, int]] | None = None
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".inferonnx-") as folder:
+        path = os.path.join(folder, "trial.sealed")
+        progress("sealing for a trial")
+        unmeasured = manifest_of(draft, name="trial")
+        write_sealed(path, draft, unmeasured, key=key.owner, suite=suite, release=0)
+        for arena in ((0, planned), (1, 0)):
+            progress("measuring a pass")
+            trial = run_trial(
+                path,
+                text,
+                sample_of(prepared.sample),
+                arena_strategy=arena[0],
+                arena_bytes=arena[1],
+            )
+            if best is None or trial.pass_bytes < best[1].pass_bytes - MIB:
+                best = draft, trial, arena
+    if best is None:
+        raise ModelError("the model was not measured")
+    return best
+
+
+def _measured_memory(memory: MemoryModel, plan: Plan, trial: Trial) -> MemoryModel:
+    """Return the memory model with the figures of a trial in place of estimates."""
+    estimated = sum(partition.session_bytes for partition in plan.partitions)
+    scale = trial.session_bytes / estimated if estimated else 1.0
+    overhead = trial.pass_bytes - plan.activation_bytes  # code, fragmentation, workspace
+    return replace(
+        memory,
+        floor_bytes=trial.floor_bytes - trial.session_bytes + overhead + MARGIN_BYTES,
+        session_bytes=int(memory.session_bytes * scale),
+        node_bytes=int(memory.node_bytes * scale),
+        weight_input_bytes=int(memory.weight_input_bytes * scale),
+    )
+
+
+def _keep_constant(prepared: Prepared, plan: Plan, error: PartitionRefusedError) -> None:
+    """Leave the weights of a refused partition inside its skeleton, as constants."""
+    partition = plan.partitions[error.partition]
+    nodes = prepared.graph.nodes[partition.start : partition.stop]
+    weights = [name for node in nodes for name in node.weights]
+    if not weights:
+        kinds = ", ".join(sorted({node.op_type for node in nodes}))
+        raise ModelError(
+            f"onnxruntime can't run these operators by themselves: {kinds}",
+            where=error.private_text[:500],
+        )
+    prepared.pin_constant(weights)
+
+
+def _infeasible(prepared: Prepared, plan: Plan, least: int, budget: int) -> InfeasibleBudgetError:
+    largest = max(
+        range(len(plan.partitions)),
+        key=lambda i: plan.partitions[i].weight_bytes + plan.partitions[i].activation_bytes,
+    )
+    partition = plan.partitions[largest]
+    node = prepared.graph.label(partition.start)
+    return InfeasibleBudgetError(
+        f"the model needs at least {format_size(least)}, the budget is {format_size(budget)}; "
+        f"the most is needed from {node!r} on: {format_size(partition.weight_bytes)} of weights "
+        f"and {format_size(partition.activation_bytes)} of activations",
+        needed_bytes=least,
+        budget_bytes=budget,
+        node=node,
+        hint=f"Give it --memory {-(-least // MIB)}MiB.",
+    )
+
+
+def sample_of(values: Mapping[str, object]) -> dict[str, Exported]:
+    """Return a sample of arrays as tensors."""
+    from inferonnx.app.opening import exported
+
+    return {name: exported(value) for name, value in values.items()}

@@ -1,0 +1,151 @@
+"""Run a sealed model in a process of its own and measure what it needs.
+
+Plans promise a peak of memory; this is where their figures come from. The child
+is the real engine on the real (provisionally sealed) file, with nothing resident.
+Key and sample go in through its standard input, figures and outputs come back
+through its standard output: nothing in the clear touches a disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from inferonnx.app.sample_codec import decode_values, encode_values
+from inferonnx.errors import EngineError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inferonnx.engine import PassEvent
+    from inferonnx.runtime.ort import Exported
+
+RUNS = 4
+
+
+class Trial(NamedTuple):
+    """What a pass of the model was measured to need.
+
+    Attributes:
+        floor_bytes: Resident once everything but weights and activations is there.
+        session_bytes: Of it, the sessions of all partitions.
+        pass_bytes: What a pass adds to floor and buffer: activations in the arena,
+            workspace, the library's code, inputs and outputs.
+        latency_s: Of a warm pass with nothing resident.
+        compute_s: Of it, spent computing, by partition.
+        stream_bytes_per_s: Rate of reading and opening blocks over all cores.
+        outputs: The model's outputs on the sample.
+    """
+
+    floor_bytes: int
+    session_bytes: int
+    pass_bytes: int
+    latency_s: float
+    compute_s: tuple[float, ...]
+    stream_bytes_per_s: float
+    outputs: dict[str, Exported]
+
+
+class PartitionRefusedError(EngineError):
+    """onnxruntime refused a partition as it is cut.
+
+    Attributes:
+        partition: Its number.
+    """
+
+    partition: int = -1
+
+
+def run_trial(
+    path: str,
+    key_text: bytes,
+    sample: Mapping[str, Exported],
+    *,
+    arena_strategy: int,
+    arena_bytes: int,
+) -> Trial:
+    """Measure a sealed file in a child process.
+
+    Raises:
+        PartitionRefusedError: onnxruntime refuses or fails one partition.
+        UnavailableError: The child died.
+    """
+    config = {
+        "path": path,
+        "key": key_text.decode("ascii"),
+        "arena": [arena_strategy, arena_bytes],
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from inferonnx.app.trial import child; child()"],
+        input=json.dumps(config).encode() + b"\n" + encode_values(sample),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
+        check=False,
+    )
+    head, _, body = done.stdout.partition(b"\n")
+    if done.returncode or not head:
+        raise UnavailableError(
+            f"the process that measures the model ended with code {done.returncode}"
+        )
+    figures = json.loads(head)
+    if "refused" in figures:
+        error = PartitionRefusedError("onnxruntime refused a partition")
+        error.partition = figures["refused"]
+        error.private_text = figures["text"]
+        raise error
+    figures["compute_s"] = tuple(figures["compute_s"])
+    return Trial(**figures, outputs=decode_values(body))
+
+
+def child() -> None:
+    """Measure what standard input names, and answer on standard output."""
+    head, _, body = sys.stdin.buffer.read().partition(b"\n")
+    config = json.loads(head)
+    try:
+        answer, outputs = _measure(config, body)
+    except PartitionRefusedError as error:
+        answer, outputs = {"refused": error.partition, "text": error.private_text}, {}
+    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + encode_values(outputs))
+
+
+def _measure(
+    config: dict[str, Any], encoded_sample: bytes
+) -> tuple[dict[str, object], dict[str, Exported]]:
+    from inferonnx.app.keys import Key
+    from inferonnx.app.opening import open_unplanned
+    from inferonnx.runtime import process
+    from inferonnx.sealed import parse_owner_key
+
+    key = Key(parse_owner_key(str(config["key"]).encode("ascii")))
+    session = open_unplanned(str(config["path"]), key=key, arena=tuple(config["arena"]))
+    events: list[PassEvent] = []
+    session.trace(events.append)
+    floor = process.resident_bytes() or 0
+    process.forget_peak()
+    sample = decode_values(encoded_sample)  # reading inputs is part of what a run needs
+    try:
+        for _ in range(RUNS):
+            events.clear()
+            outputs = session.run(None, sample)
+    except EngineError as error:
+        refused = PartitionRefusedError("onnxruntime failed a partition")
+        computed = [event.partition for event in events if event.what == "compute"]
+        refused.partition = 1 + max(computed, default=-1)
+        refused.private_text = error.private_text
+        raise refused from error
+    peak = process.peak_resident_bytes() or floor
+    figures = session.figures
+    opening = sum(e.stop_ns - e.start_ns for e in events if e.what == "open") / 1e9
+    answer: dict[str, object] = {
+        "floor_bytes": floor,
+        "session_bytes": session.session_bytes,
+        "pass_bytes": max(0, peak - floor - figures.buffer_bytes),
+        "latency_s": (events[-1].stop_ns - events[0].start_ns) / 1e9 if events else 0.0,
+        "compute_s": [(e.stop_ns - e.start_ns) / 1e9 for e in events if e.what == "compute"],
+        "stream_bytes_per_s": figures.streamed_bytes / opening if opening else 0.0,
+    }
+    names = [value.name for value in session.get_outputs()]
+    return answer, dict(zip(names, outputs, strict=True))  # type: ignore[arg-type]  # not numpy

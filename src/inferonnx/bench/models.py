@@ -1,0 +1,92 @@
+"""What a benchmark runs: the zoo's models, sealed, with inputs that vary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inferonnx.app.keys import Key
+from inferonnx.app.samples import load_arrays
+from inferonnx.app.sealing import seal
+from inferonnx.zoo import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+N_SAMPLES = 3
+SEALED_FOR = "72MiB"
+"""All budgets are run from one file a suite, sealed for the smallest that is measured."""
+
+Case = tuple[str, Path, dict[str, Path], list[Path]]
+
+
+def bench_cases(
+    names: Sequence[str],
+    *,
+    models: Path,
+    work: Path,
+    suites: Sequence[str],
+    progress: Callable[[str], None],
+) -> tuple[Path, list[Case]]:
+    """Build, seal and vary; what is there from an earlier run is used again.
+
+    Args:
+        names: Models of the zoo.
+        models: Folder of the zoo's models.
+        work: Folder for key, sealed files and samples.
+        suites: AEAD suites to seal with.
+        progress: Told what happens.
+
+    Returns:
+        The key file, and for each model: name, ONNX file, sealed files, samples.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    key_path = work / "bench.key"
+    if not key_path.exists():
+        Key.generate().save(key_path)
+    key = Key.load(key_path)
+    cases = []
+    for name in names:
+        progress(f"{name}: building")
+        build(name, models, progress=progress)
+        onnx_path = models / name / f"{name}.onnx"
+        samples = _samples(onnx_path, models / name / "test_data_set_0", work / name)
+        sealed = {}
+        for suite in suites:
+            sealed[suite] = work / name / f"{suite}.sealed"
+            if not _is_current(sealed[suite], onnx_path):
+                progress(f"{name}: sealing with {suite}")
+                seal(
+                    onnx_path,
+                    sealed[suite],
+                    key=key,
+                    memory=SEALED_FOR,
+                    suite=suite,
+                    sample=load_arrays(onnx_path, str(samples[0]))[0],
+                    name=name,
+                    progress=lambda text, name=name: progress(f"{name}: {text}"),  # type: ignore[misc]
+                )
+        cases.append((name, onnx_path, sealed, samples))
+    return key_path, cases
+
+
+def _samples(onnx_path: Path, first: Path, folder: Path) -> list[Path]:
+    """Write the model's input and permutations of it: other values, the same distribution."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = load_arrays(onnx_path, str(first))[0]
+    paths = []
+    for i in range(N_SAMPLES):
+        generator = np.random.default_rng(i)
+        varied = {
+            name: value if not i else generator.permutation(value.ravel()).reshape(value.shape)
+            for name, value in arrays.items()
+        }
+        paths.append(folder / f"sample_{i}.npz")
+        np.savez(paths[-1], **varied)
+    return paths
+
+
+def _is_current(sealed: Path, onnx_path: Path) -> bool:
+    return sealed.exists() and sealed.stat().st_mtime > onnx_path.stat().st_mtime

@@ -1,0 +1,264 @@
+"""Sealed stream against plain onnxruntime: interleaved, each in its own process.
+
+Every round runs the next sample on every engine in turn, so that the noise of a
+shared machine meets all of them; figures are medians, ratios are medians of the
+ratios within a round. Peaks are read from outside the processes. Beside each
+figure stands the physical limit that the same run measured:
+
+    (CPU seconds of the all-resident engine, spinning off
+     + bytes streamed / rate of reading and opening on one core) / cores
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from inferonnx.bench.machine import machine_facts
+from inferonnx.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from typing import Self
+
+SHORT_MS = 25.0
+"""Below this a run is short, and takes more rounds to measure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamBench:
+    """One engine on one model.
+
+    Attributes:
+        model: Name of the model.
+        suite: AEAD suite; "" for plain onnxruntime.
+        memory_bytes: Budget; None where everything stays resident.
+        latency_ms: Every measured run, in order.
+        ratio: Median over rounds of latency against plain onnxruntime's in the round.
+        limit_ratio: The physical limit against plain onnxruntime's median; None for plain.
+        load_ms: From nothing to ready.
+        peak_bytes: VmHWM, read from outside.
+        cpu_s: CPU seconds a run, of all threads.
+        streamed_bytes: Read and opened a run.
+    """
+
+    model: str
+    suite: str
+    memory_bytes: int | None
+    latency_ms: list[float]
+    ratio: float
+    limit_ratio: float | None
+    load_ms: float
+    peak_bytes: int
+    cpu_s: float
+    streamed_bytes: int
+
+
+class Worker:
+    """An engine in a child process (bench.worker)."""
+
+    def __init__(self, **config: object) -> None:
+        """Start it and wait until its model is loaded."""
+        environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "inferonnx.bench.worker", json.dumps(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        self.facts = self._answer()
+        self.latency_ms: list[float] = []
+        self._cpu_before = self._cpu_s()
+
+    def __enter__(self) -> Self:
+        """Return the worker, which `with` ends."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+
+    def run(self, *words: int) -> float:
+        """Run a sample (and how many calls at once), and return its milliseconds."""
+        stdin = self._process.stdin
+        if stdin is None:
+            raise EngineError("the worker has no input")
+        stdin.write(" ".join(map(str, words)) + "\n")
+        stdin.flush()
+        return float(self._answer()["ms"])
+
+    def measure(self, *words: int) -> float:
+        """Run and keep the figure."""
+        self.latency_ms.append(self.run(*words))
+        return self.latency_ms[-1]
+
+    def settle(self) -> None:
+        """End the warm-up: CPU seconds count from here."""
+        self._cpu_before = self._cpu_s()
+
+    def cpu_s(self) -> float:
+        """CPU seconds a run since `settle`."""
+        return (self._cpu_s() - self._cpu_before) / max(1, len(self.latency_ms))
+
+    def peak_bytes(self) -> int:
+        """VmHWM of the process, read from outside."""
+        with open(f"/proc/{self._process.pid}/status", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        return 0
+
+    def _cpu_s(self) -> float:
+        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            raise EngineError(f"a worker ended with code {self._process.wait()}")
+        return dict(json.loads(line))
+
+
+def bench_stream(
+    models: Sequence[tuple[str, Path, dict[str, Path], Sequence[Path]]],
+    *,
+    key: Path,
+    memories: Sequence[int | None],
+    rounds: int,
+    page_drop: bool,
+    progress: Callable[[str], None],
+) -> tuple[dict[str, object], list[StreamBench]]:
+    """Measure models, each on plain onnxruntime and on the stream at every suite and budget.
+
+    Args:
+        models: Name, ONNX file, sealed file by suite, sample files.
+        key: The owner's key file.
+        memories: Budgets in bytes; None keeps everything resident.
+        rounds: Measured rounds; three times as many for models under 25 ms.
+        page_drop: Whether clean pages of libraries are dropped.
+        progress: Told what is being measured.
+
+    Returns:
+        Facts about the machine, and a row an engine and model.
+    """
+    rows = []
+    for name, plain_path, sealed_paths, samples in models:
+        rows += _bench_model(
+            name,
+            plain_path,
+            sealed_paths,
+            [str(path) for path in samples],
+            key=key,
+            memories=memories,
+            rounds=rounds,
+            page_drop=page_drop,
+            progress=progress,
+        )
+    return machine_facts() | {"page_drop": page_drop}, rows
+
+
+def _bench_model(
+    name: str,
+    plain_path: Path,
+    sealed_paths: dict[str, Path],
+    samples: list[str],
+    *,
+    key: Path,
+    memories: Sequence[int | None],
+    rounds: int,
+    page_drop: bool,
+    progress: Callable[[str], None],
+) -> list[StreamBench]:
+    def stream(suite: str, memory: int | None, spin: bool | None = None) -> Worker:
+        return Worker(
+            engine="stream",
+            model=str(sealed_paths[suite]),
+            key=str(key),
+            memory=memory,
+            samples=samples,
+            page_drop=page_drop,
+            spin=spin,
+        )
+
+    with ExitStack() as stack:
+        progress(f"{name}: loading")
+        plain = stack.enter_context(Worker(engine="plain", model=str(plain_path), samples=samples))
+        streams = {
+            (suite, memory): stack.enter_context(stream(suite, memory))
+            for suite in sealed_paths
+            for memory in memories
+        }
+        quiet = stack.enter_context(stream(next(iter(sealed_paths)), None, spin=False))
+        workers = [plain, *streams.values(), quiet]
+        warm = [worker.run(i) for i in range(2) for worker in workers]
+        count = rounds if min(warm) >= SHORT_MS else max(31, 3 * rounds)
+        for worker in workers:
+            worker.settle()
+        for i in range(count):
+            progress(f"{name}: round {i + 1} of {count}")
+            for worker in workers:
+                worker.measure(i)
+        rates = {suite: _one_core_rate(path, key) for suite, path in sealed_paths.items()}
+        compute_s = quiet.cpu_s()
+        rows = [_row(name, "", None, limit_s=None, worker=plain, plain=plain)]
+        for (suite, memory), worker in streams.items():
+            n_bytes = int(worker.facts["streamed_bytes"])
+            limit_s = (compute_s + n_bytes / rates[suite]) / len(os.sched_getaffinity(0))
+            rows.append(_row(name, suite, memory, limit_s=limit_s, worker=worker, plain=plain))
+        return rows
+
+
+def _row(
+    name: str,
+    suite: str,
+    memory: int | None,
+    *,
+    limit_s: float | None,
+    worker: Worker,
+    plain: Worker,
+) -> StreamBench:
+    pairs = zip(worker.latency_ms, plain.latency_ms, strict=True)
+    return StreamBench(
+        model=name,
+        suite=suite,
+        memory_bytes=memory,
+        latency_ms=[round(ms, 3) for ms in worker.latency_ms],
+        ratio=median(mine / theirs for mine, theirs in pairs),
+        limit_ratio=None if limit_s is None else limit_s * 1e3 / median(plain.latency_ms),
+        load_ms=float(worker.facts["load_ms"]),
+        peak_bytes=worker.peak_bytes(),
+        cpu_s=worker.cpu_s(),
+        streamed_bytes=int(worker.facts.get("streamed_bytes", 0)),
+    )
+
+
+def _one_core_rate(sealed: Path, key: Path) -> float:
+    """Return bytes a second of reading and opening all segments on one core, page cache warm."""
+    with Worker(engine="rate", model=str(sealed), key=str(key), samples=[]) as worker:
+        worker.run(0)
+        best_ms = median(worker.run(0) for _ in range(5))
+        return float(worker.facts["n_bytes"]) / (best_ms / 1e3)
+
+
+def as_json(machine: dict[str, object], rows: Sequence[StreamBench]) -> str:
+    """Return the report as one JSON object, every sample kept."""
+    return json.dumps(
+        {
+            "schema": "inferonnx.bench-stream/1",
+            "machine": machine,
+            "rows": [asdict(row) for row in rows],
+        },
+        indent=1,
+    )

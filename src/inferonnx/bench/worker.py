@@ -1,0 +1,119 @@
+"""One engine in a process of its own, driven by lines on its standard input.
+
+`python -m inferonnx.bench.worker CONFIG` where CONFIG is a JSON object. Each line
+on stdin is the number of a sample to run; each answer is a line with a JSON
+object. The first answer comes when the model is loaded. Samples are .npz files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Run = Callable[[int], object]
+
+
+def main() -> int:
+    """Load what the configuration names, then run samples until stdin ends."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    config = json.loads(sys.argv[1])
+    load = {"plain": _load_plain, "stream": _load_stream, "rate": _load_rate}[config["engine"]]
+    run, facts = load(config)
+    _answer(facts)
+    for line in sys.stdin:
+        words = line.split()
+        start = time.perf_counter()
+        if len(words) > 1:
+            _concurrently(run, int(words[0]), int(words[1]))
+        else:
+            run(int(words[0]))
+        _answer({"ms": (time.perf_counter() - start) * 1e3})
+    return 0
+
+
+def _load_plain(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
+    """Plain onnxruntime with its defaults, the whole model in memory."""
+    import numpy as np
+    import onnxruntime
+
+    samples = [dict(np.load(path)) for path in _paths(config)]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    start = time.perf_counter()
+    session = onnxruntime.InferenceSession(
+        str(config["model"]), options, providers=["CPUExecutionProvider"]
+    )
+    load_ms = (time.perf_counter() - start) * 1e3
+    return lambda i: session.run(None, samples[i % len(samples)]), {"load_ms": load_ms}
+
+
+def _load_stream(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
+    """The sealed file, streamed within a budget; neither numpy nor onnx is loaded."""
+    from inferonnx.app.inputs import load_samples
+    from inferonnx.app.keys import Key
+    from inferonnx.app.opening import open as open_sealed
+
+    key = Key.load(str(config["key"]))
+    start = time.perf_counter()
+    memory = config["memory"]
+    session = open_sealed(
+        str(config["model"]),
+        key=key,
+        memory=int(memory) if isinstance(memory, int) else None,
+        as_numpy=False,
+        page_drop=bool(config.get("page_drop", True)),
+        spin=None if config.get("spin") is None else bool(config["spin"]),
+    )
+    load_ms = (time.perf_counter() - start) * 1e3
+    names = [value.name for value in session.get_inputs()]
+    samples = [load_samples(path, names)[0] for path in _paths(config)]
+    facts = {"load_ms": load_ms, **session.figures._asdict()}
+    return lambda i: session.run(None, samples[i % len(samples)]), facts
+
+
+def _load_rate(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
+    """Nothing but reading and opening all segments once, on one core."""
+    from inferonnx.app.keys import Key
+    from inferonnx.app.opening import open_blocks
+
+    loader, blocks, view = open_blocks(
+        str(config["model"]), key=Key.load(str(config["key"])), n_threads=1
+    )
+
+    def run(_i: int) -> None:
+        for i, n_bytes in enumerate(blocks):
+            if n_bytes:
+                loader.load(i, view[:n_bytes])
+
+    return run, {"n_bytes": sum(blocks)}
+
+
+def _concurrently(run: Run, first: int, count: int) -> None:
+    """Run `count` samples at once, each on a thread of its own."""
+    import threading
+
+    threads = [threading.Thread(target=run, args=(first + i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _paths(config: dict[str, object]) -> list[str]:
+    paths = config["samples"]
+    return [str(path) for path in paths] if isinstance(paths, list) else []
+
+
+def _answer(facts: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

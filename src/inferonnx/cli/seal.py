@@ -1,0 +1,143 @@
+"""`inferonnx seal`: turn an ONNX model into one encrypted, signed file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inferonnx.cli.keys import load_key
+from inferonnx.cli.options import add_json, add_key, add_memory, add_shapes, dims, verb
+from inferonnx.cli.progress import Progress
+from inferonnx.errors import ExitCode
+from inferonnx.sizes import format_size
+
+if TYPE_CHECKING:
+    import argparse
+
+    from inferonnx.app.sealing import SealReport
+    from inferonnx.cli.main import Verbs
+
+
+def add_parser(verbs: Verbs, name: str) -> None:
+    """Add `seal`."""
+    parser = verb(
+        verbs,
+        name,
+        "turn an ONNX model into one encrypted, signed file",
+        "Optimise the model once, cut it for a memory budget, measure the plan on the real\n"
+        "engine, compare its results with plain onnxruntime, and write one encrypted file.\n"
+        "The sealed file runs at any budget from its least upwards.",
+        "  inferonnx seal resnet.onnx -o resnet.sealed --key owner.key --memory 85MiB\n"
+        "  inferonnx seal bert.onnx -o bert.sealed --key owner.key --memory 96MiB \\\n"
+        "      --dim batch=1 --dim seq=128 --name bert --release 3",
+    )
+    parser.add_argument("model", metavar="MODEL.onnx")
+    parser.add_argument("-o", "--output", metavar="MODEL.sealed", required=True)
+    add_key(parser)
+    add_memory(parser, "85MiB")
+    add_planning(parser)
+    parser.add_argument("--name", help="the model's sealed name (default: the stem of the output)")
+    parser.add_argument(
+        "--release",
+        metavar="N",
+        type=int,
+        default=0,
+        help="your count of releases, signed, so that clients can refuse older ones (default: 0)",
+    )
+    parser.add_argument(
+        "--target",
+        default="native",
+        help="native: machines with this one's CPU layout; generic: any machine; avx2: the "
+        "8-channel layout (default: native)",
+    )
+    add_json(parser)
+    parser.set_defaults(run=_seal)
+
+
+def add_planning(parser: argparse.ArgumentParser) -> None:
+    """Add the options that shape a plan, which `seal` and `plan` share."""
+    add_shapes(parser)
+    parser.add_argument(
+        "--suite",
+        default="aes-256-gcm",
+        help="aes-256-gcm, or aegis-256x2 where its library is installed (default: aes-256-gcm)",
+    )
+    parser.add_argument(
+        "--strategy",
+        default="optimal",
+        help="optimal: least predicted latency; paper: the InferONNX paper's greedy walk from "
+        "the last operator to the first (default: optimal)",
+    )
+
+
+def planning_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_planning` say, as arguments of `seal` and `plan`."""
+    from inferonnx.app.samples import load_arrays
+
+    return {
+        "suite": options.suite,
+        "strategy": options.strategy,
+        "dims": dims(options.dim),
+        "sample": load_arrays(options.model, options.input)[0] if options.input else None,
+    }
+
+
+def _seal(options: argparse.Namespace) -> int:
+    from inferonnx.app.sealing import seal
+
+    progress = Progress()
+    try:
+        report = seal(
+            options.model,
+            options.output,
+            key=load_key(options),
+            memory=options.memory,
+            name=options.name,
+            release=options.release,
+            target=options.target,
+            progress=progress,
+            **planning_arguments(options),
+        )
+    finally:
+        progress.done()
+    if options.json:
+        print(json.dumps(_facts(report)))
+        return ExitCode.DONE
+    plan, planned = report.planned.plan, report.planned
+    print(f"model id     {report.model_id}")
+    print(f"file         {format_size(report.file_bytes)}, {len(plan.partitions)} partitions")
+    print(f"peak         {format_size(plan.peak_bytes)} of {format_size(plan.budget_bytes)}")
+    print(f"least        {format_size(planned.least_bytes)}")
+    print(
+        f"a pass       {plan.latency_s * 1e3:.1f} ms predicted, "
+        f"{format_size(plan.streamed_bytes)} streamed"
+    )
+    print(
+        f"difference   {report.difference.absolute:.3g} at most from plain onnxruntime"
+        if not report.difference.exact
+        else "difference   none: bit for bit what plain onnxruntime computes"
+    )
+    for note in planned.prepared.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return ExitCode.DONE
+
+
+def _facts(report: SealReport) -> dict[str, object]:
+    plan = report.planned.plan
+    return {
+        "schema": "inferonnx.seal/1",
+        "model_id": report.model_id,
+        "name": Path(report.path).stem,
+        "file_bytes": report.file_bytes,
+        "partitions": len(plan.partitions),
+        "budget_bytes": plan.budget_bytes,
+        "predicted_peak_bytes": plan.peak_bytes,
+        "least_bytes": report.planned.least_bytes,
+        "predicted_latency_ms": plan.latency_s * 1e3,
+        "streamed_bytes": plan.streamed_bytes,
+        "largest_difference": report.difference.absolute,
+        "exact": report.difference.exact,
+        "notes": list(report.planned.prepared.notes),
+    }

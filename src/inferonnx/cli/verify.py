@@ -1,0 +1,70 @@
+"""`inferonnx verify`: compare a sealed model with plain onnxruntime."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from inferonnx.cli.keys import load_key
+from inferonnx.cli.options import add_json, add_key, verb
+from inferonnx.cli.progress import Progress
+from inferonnx.errors import ExitCode
+
+if TYPE_CHECKING:
+    import argparse
+
+    from inferonnx.cli.main import Verbs
+
+
+def add_parser(verbs: Verbs, name: str) -> None:
+    """Add `verify`."""
+    parser = verb(
+        verbs,
+        name,
+        "compare a sealed model with plain onnxruntime",
+        "Run the whole ONNX model on plain onnxruntime and the sealed model as a stream, on the\n"
+        "same inputs, and compare all outputs. Exit code 4 when they differ by more than 0.001\n"
+        "of the output's largest value.",
+        "  inferonnx verify model.onnx model.sealed --key owner.key\n"
+        "  inferonnx verify model.onnx model.sealed --key owner.key --input samples/ --json",
+    )
+    parser.add_argument("model", metavar="MODEL.onnx")
+    parser.add_argument("sealed", metavar="MODEL.sealed")
+    add_key(parser)
+    parser.add_argument("--input", metavar="FILE", help="inputs (default: made up)")
+    parser.add_argument(
+        "--samples", metavar="N", type=int, default=3, help="inputs to make up (default: 3)"
+    )
+    add_json(parser)
+    parser.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from inferonnx.app.comparing import RELATIVE_TOLERANCE, check_agreement
+    from inferonnx.app.samples import load_arrays
+    from inferonnx.app.verifying import verify
+
+    progress = Progress()
+    try:
+        difference = verify(
+            options.model,
+            options.sealed,
+            key=load_key(options),
+            samples=load_arrays(options.model, options.input) if options.input else (),
+            n_samples=options.samples,
+            progress=progress,
+        )
+    finally:
+        progress.done()
+    if options.json:
+        facts = {"schema": "inferonnx.verify/1", "tolerance": RELATIVE_TOLERANCE}
+        print(json.dumps(facts | asdict(difference)))
+    else:
+        print(f"largest difference  {difference.absolute:.6g}")
+        print(f"of the largest      {difference.relative:.3g} (tolerated: {RELATIVE_TOLERANCE:g})")
+        print(f"units in last place {difference.ulps}")
+        print(f"same largest output {'yes' if difference.same_largest else 'no'}")
+        print(f"bit for bit equal   {'yes' if difference.exact else 'no'}")
+    check_agreement(difference)
+    return ExitCode.DONE

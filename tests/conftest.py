@@ -1,0 +1,77 @@
+"""Before anything else: no telemetry of a dependency, in no test."""
+
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+
+def small_cnn(path, *, channels=32, classes=10):
+    """Write a convolutional model of a few hundred kB: streams in several partitions."""
+    rng = np.random.default_rng(7)
+
+    def weight(name, *shape):
+        scale = (2 / np.prod(shape[1:])) ** 0.5
+        return numpy_helper.from_array((rng.standard_normal(shape) * scale).astype(np.float32), name)
+
+    nodes, weights, last, width = [], [], "image", 3
+    for i in range(4):
+        weights += [weight(f"w{i}", channels, width, 3, 3), weight(f"b{i}", channels)]
+        nodes += [
+            helper.make_node("Conv", [last, f"w{i}", f"b{i}"], [f"c{i}"], pads=[1, 1, 1, 1], name=f"conv{i}"),
+            helper.make_node("Relu", [f"c{i}"], [f"r{i}"], name=f"relu{i}"),
+        ]
+        last, width = f"r{i}", channels
+    weights.append(weight("dense", channels, classes))
+    nodes += [
+        helper.make_node("GlobalAveragePool", [last], ["pool"]),
+        helper.make_node("Flatten", ["pool"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "dense"], ["scores"], name="secret_head"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "secret_graph",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 16, 16])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", classes])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model.metadata_props.add(key="author", value="the tests")
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cnn(tmp_path_factory):
+    """A small convolutional model on disk."""
+    return small_cnn(tmp_path_factory.mktemp("cnn") / "cnn.onnx")
+
+
+@pytest.fixture(scope="session")
+def key_path(tmp_path_factory):
+    """An owner's key file."""
+    from inferonnx.app.keys import Key
+
+    path = tmp_path_factory.mktemp("key") / "owner.key"
+    Key.generate().save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def sealed_cnn(cnn, key_path, tmp_path_factory):
+    """The small model, sealed for 85 MiB."""
+    import inferonnx
+
+    path = tmp_path_factory.mktemp("sealed") / "cnn.sealed"
+    inferonnx.seal(cnn, path, key=inferonnx.Key.load(key_path), memory="85MiB", release=3)
+    return path
+
+
+@pytest.fixture
+def image():
+    """A sample of the small model: float32 (1, 3, 16, 16)."""
+    return np.random.default_rng(1).standard_normal((1, 3, 16, 16)).astype(np.float32)
