@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 MAX_BOXES = 20_000
 
 
+# A lattice that is not exact leaves out cuts anyway: closer to its optimum than this
+# share of the pass is closer than times are measured.
+SLACK_SHARE = 1000
+
+
 class Found(NamedTuple):
     """A plan that fits; the better of two is the lesser by the first three fields.
 
@@ -62,12 +67,12 @@ class BoxSearch:
         n_boxes: Boxes looked at.
     """
 
-    def __init__(self, lattice: Lattice, *, available_bytes: int, slack_ps: int) -> None:
-        """Prepare a search; `slack_ps` is how far above the optimum a plan may be."""
+    def __init__(self, lattice: Lattice, *, available_bytes: int, times_ps: int) -> None:
+        """Prepare a search; `times_ps` is what the nodes take in any plan."""
         self._lattice = lattice
         self._grid = Grid(lattice, available_bytes=available_bytes)
         self._available = available_bytes
-        self._slack = slack_ps
+        self._times = times_ps
         self.best: Found | None = None
         self.n_boxes = 0
 
@@ -107,7 +112,7 @@ class BoxSearch:
                 self._lattice,
                 self._caps(box),
                 limit=self._limit(box),
-                ceiling=UNREACHABLE if self.best is None else self.best.cost - self._slack,
+                ceiling=UNREACHABLE if self.best is None else self.best.cost - self._slack(),
                 hint=hint,
             )
             if dual is None:
@@ -124,12 +129,18 @@ class BoxSearch:
                 corner = self._grid.corner_bytes(half)
                 heappush(heap, (bound, corner, next(order), half, dual.walk.price))
 
+    def _slack(self) -> int:
+        """Return how many picoseconds above the optimum the plan may be."""
+        if self._lattice.is_exact or self.best is None:
+            return 0
+        return (self._times + self.best.cost) // SLACK_SHARE
+
     def _can_win(self, cost: int, peak: int) -> bool:
         """Tell whether a plan of at least this cost and peak could be the better one."""
         if self.best is None:
             return True
-        if self._slack:
-            return cost + self._slack < self.best.cost
+        if not self._lattice.is_exact:
+            return cost + self._slack() < self.best.cost
         return (cost, peak) < (self.best.cost, self.best.peak)
 
     def _limit(self, box: Box) -> int:

@@ -12,6 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.plan.assess import partition_graph
+from inferonnx.plan.boxes import SLACK_SHARE
 from inferonnx.plan.grid import Grid
 from inferonnx.plan.lattice import build_lattice
 from inferonnx.plan.needs import neediest_node
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 _ANY_RATES = Rates(stream_bytes_per_s=1e9, partition_overhead_s=0.0, stream_overhead_s=0.0)
 # No time counts here, so that the answer does not depend on rates.
 _BYTES_ONLY = Price(picosecond=0, byte=1)
-# Thinned lattices: how far above their optimum the answer may be, as a share of it.
-_SLACK_SHARE = 1000
 
 
 class LeastBudget(NamedTuple):
@@ -86,7 +85,7 @@ def lightest_plan(lattice: Lattice) -> tuple[int, Path | None]:
     heap = [(0, next(order), grid.whole())] if grid.activations else []
     while heap:
         low_bytes, _, box = heappop(heap)
-        slack = 0 if lattice.is_exact else best_bytes // _SLACK_SHARE
+        slack = 0 if lattice.is_exact else best_bytes // SLACK_SHARE
         if best_path is not None and low_bytes + slack >= best_bytes:
             break
         caps = Caps(

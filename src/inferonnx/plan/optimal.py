@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from inferonnx.graph import Graph
     from inferonnx.plan.values import MemoryModel, Plan, Rates
 
-# A thinned lattice leaves out cuts anyway: closer to its optimum than this, as a share
-# of the pass, is closer than times are measured.
-SLACK_SHARE = 1e-3
-
 
 def plan_optimal(
     graph: Graph,
@@ -69,12 +65,11 @@ def plan_optimal(
     cuts: list[int] = []
     resident: set[int] = set()
     if lightest is not None:
-        slack_ps = 0
-        if not lattice.is_exact:
-            slack_ps = round(
-                (sum(graph.times_s) + rates.partition_overhead_s) * PICOSECONDS * SLACK_SHARE
-            )
-        search = BoxSearch(lattice, available_bytes=available_bytes, slack_ps=slack_ps)
+        search = BoxSearch(
+            lattice,
+            available_bytes=available_bytes,
+            times_ps=round(sum(graph.times_s) * PICOSECONDS),
+        )
         search.offer(lightest)
         search.run()
         best = lightest if search.best is None else search.best.path

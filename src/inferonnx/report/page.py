@@ -1,0 +1,145 @@
+"""The plan's page: one HTML file that needs nothing else.
+
+The page's text, style and programs live in `assets/`; this file joins them with
+the data. Three things keep a model's strings from becoming markup or code:
+they are escaped here wherever they stand in HTML, the data is embedded as JSON
+without a single `<`, and the page's programs set text, never markup. Should
+all of that fail, the page's own policy (CSP) allows two inline blocks by their
+hashes, and no connection at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+from base64 import b64encode
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from inferonnx.report.schema import checked_plan
+from inferonnx.report.text import format_duration
+from inferonnx.sizes import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PROGRAMS = (
+    "numbers.js",
+    "elements.js",
+    "scale.js",
+    "plot.js",
+    "timeline.js",
+    "table.js",
+    "plan.js",
+)
+"""In the order in which they build on each other."""
+
+_SLOT = re.compile(r"\{\{(\w+)\}\}")
+
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What HTML can't hold, or UTF-8 can't encode."""
+
+
+def plan_page(data: Mapping[str, Any]) -> str:
+    """Return a plan as one self-contained HTML page.
+
+    Args:
+        data: An object of the schema "inferonnx.plan/1" (`report/schema.py` describes it).
+
+    Returns:
+        The page; to be written as UTF-8. The same data gives the same page.
+
+    Raises:
+        UsageError: `data` does not follow the schema.
+    """
+    plan = checked_plan(data)
+    style = _asset("plan.css")
+    program = "".join(_asset(name) for name in _PROGRAMS)
+    slots = {
+        "policy": (
+            f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(program)}; "
+            "img-src data:; base-uri 'none'; form-action 'none'"
+        ),
+        "title": _escaped(f"{plan['model']}: plan for {format_size(plan['budget_bytes'])}"),
+        "model": _escaped(plan["model"]),
+        "summary": _escaped(_summary(plan)),
+        "peak": _escaped(format_size(plan["peak_bytes"])),
+        "verdict": _escaped(_verdict(plan)),
+        "state": "over" if plan["peak_bytes"] > plan["budget_bytes"] else "within",
+        "tiles": _tiles(plan),
+        "notes": _notes(plan["notes"]),
+        "style": style,
+        "data": _json(plan),
+        "program": program,
+    }
+    # One pass over the template: what is filled in is never searched for slots.
+    return _SLOT.sub(lambda match: slots[match[1]], _asset("plan.html"))
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("inferonnx.report") / "assets" / name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return the source expression that allows exactly this inline block."""
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(_UNSEEN.sub("\ufffd", text))
+
+
+def _json(plan: Mapping[str, Any]) -> str:
+    text = json.dumps(plan, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _summary(plan: Mapping[str, Any]) -> str:
+    parts = plan["partitions"]
+    n_streamed = sum(part["weight_bytes"] > 0 and not part["resident"] for part in parts)
+    facts = [
+        f"{plan['strategy']} plan",
+        "1 partition" if len(parts) == 1 else f"{len(parts)} partitions",
+        f"{n_streamed} streamed" if n_streamed else "all resident",
+    ]
+    if plan["suite"]:
+        facts.append(plan["suite"])
+    return " · ".join(facts)
+
+
+def _verdict(plan: Mapping[str, Any]) -> str:
+    budget, room = plan["budget_bytes"], plan["budget_bytes"] - plan["peak_bytes"]
+    if room < 0:
+        return f"{format_size(-room)} above the budget of {format_size(budget)}"
+    return f"of {format_size(budget)}, {format_size(room)} to spare"
+
+
+def _tiles(plan: Mapping[str, Any]) -> str:
+    weights = plan["resident_bytes"] + plan["streamed_bytes"]
+    share = f"{plan['resident_bytes'] / weights:.0%} of the weights" if weights else "no weights"
+    tiles = [
+        ("Budget", format_size(plan["budget_bytes"]), "whole process, at its peak"),
+        ("Predicted latency", format_duration(plan["latency_s"]), "one pass"),
+        ("Streamed", format_size(plan["streamed_bytes"]), "read and opened each pass"),
+        ("Resident", format_size(plan["resident_bytes"]), share),
+    ]
+    if plan["least_bytes"]:
+        tiles.append(("Least budget", format_size(plan["least_bytes"]), "that still works"))
+    return "\n".join(
+        f'<div class="tile"><dt>{_escaped(name)}</dt>'
+        f"<dd><strong>{_escaped(value)}</strong><span>{_escaped(remark)}</span></dd></div>"
+        for name, value, remark in tiles
+    )
+
+
+def _notes(notes: list[str]) -> str:
+    if not notes:
+        return ""
+    items = "".join(f"<li><bdi>{_escaped(note)}</bdi></li>" for note in notes)
+    return (
+        f'<section class="card notes" aria-label="Notes"><h2>Notes</h2><ul>{items}</ul></section>'
+    )
