@@ -14,8 +14,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from inferonnx import errors
 from inferonnx.app.sample_codec import decode_values, encode_values
-from inferonnx.errors import EngineError, UnavailableError
+from inferonnx.errors import EngineError, InferonnxError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +92,8 @@ def run_trial(
             f"the process that measures the model ended with code {done.returncode}"
         )
     figures = json.loads(head)
+    if "error" in figures:
+        raise _rebuilt(figures["error"])
     if "refused" in figures:
         error = PartitionRefusedError("onnxruntime refused a partition")
         error.partition = figures["refused"]
@@ -108,7 +111,21 @@ def child() -> None:
         answer, outputs = _measure(config, body)
     except PartitionRefusedError as error:
         answer, outputs = {"refused": error.partition, "text": error.private_text}, {}
+    except InferonnxError as error:
+        kind, words = type(error).__name__, [error.message, error.where, error.hint]
+        answer, outputs = {"error": [kind, *words]}, {}
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + encode_values(outputs))
+
+
+def _rebuilt(words: list[str]) -> InferonnxError:
+    """Return the error that the child met, of its own class where that takes no more than words."""
+    kind, message, where, hint = words
+    found = getattr(errors, kind, InferonnxError)
+    try:
+        error: InferonnxError = found(message, where=where, hint=hint)
+    except TypeError:
+        error = EngineError(message, where=where, hint=hint)
+    return error
 
 
 def _measure(

@@ -63,17 +63,38 @@ def write_sealed(
 ) -> bytes:
     """Write the sealed file at `path`, whole or not at all, and return its model id.
 
+    An existing file is replaced only once the new one is complete. Arguments as for
+    `seal_into`.
+
+    Raises:
+        UnavailableError: The disk is full.
+    """
+    with whole_file(path) as file:
+        return seal_into(
+            file, draft, manifest, key=key, suite=suite, release=release, progress=progress
+        )
+
+
+def seal_into(
+    file: BinaryIO,
+    draft: Draft,
+    manifest: Manifest,
+    *,
+    key: OwnerKey,
+    suite: Suite,
+    release: int,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> bytes:
+    """Write a sealed model into an empty file that can seek, and return its model id.
+
     Args:
-        path: Where; an existing file is replaced only once the new one is complete.
+        file: Open for writing.
         draft: Gives the weights.
         manifest: Everything else; its partitions are the draft's.
         key: Wraps and signs.
         suite: AEAD.
         release: 0 and up.
         progress: Told bytes sealed so far and in all.
-
-    Raises:
-        UnavailableError: The disk is full.
     """
     blocks = [partition.block_bytes for partition in draft.partitions]
     writer = SealWriter(
@@ -84,13 +105,12 @@ def write_sealed(
         data_key=Secret(os.urandom(DATA_KEY_BYTES)),
         wrap_salt=os.urandom(WRAP_SALT_BYTES),
     )
-    with whole_file(path) as file:
-        file.write(bytes(HEADER_BYTES))
-        _write_segments(file, draft, writer, progress)
-        end = writer.finish(manifest)
-        file.write(end.manifest)
-        file.seek(0)
-        file.write(end.header)
+    file.write(bytes(HEADER_BYTES))
+    _write_segments(file, draft, writer, progress)
+    end = writer.finish(manifest)
+    file.write(end.manifest)
+    file.seek(0)
+    file.write(end.header)
     return end.model_id
 
 

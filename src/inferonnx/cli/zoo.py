@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from inferonnx import zoo
 from inferonnx.cli.options import add_json, verb
+from inferonnx.cli.progress import Progress
 from inferonnx.errors import ExitCode, UsageError
 from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from inferonnx.cli.main import Verbs
 
@@ -168,10 +169,21 @@ def _build(options: argparse.Namespace) -> int:
     for name in names:
         zoo.zoo_model(name)  # a misspelt last name should not cost the first ones' minutes
     for name in names:
-        progress = _progress(name)
-        done = zoo.build(name, options.output, force=options.force, progress=progress)
+        done = _build_one(name, options)
         print(f"{done.path}: {_became(done)}, {format_size(done.n_bytes)}", flush=True)
     return ExitCode.DONE
+
+
+def _build_one(name: str, options: argparse.Namespace) -> zoo.Built:
+    line = Progress()
+
+    def draw(done: int, total: int) -> None:
+        line(f"{name}: {100 * done // total} %")
+
+    try:
+        return zoo.build(name, options.output, force=options.force, progress=draw)
+    finally:
+        line.done()
 
 
 def _became(done: zoo.Built) -> str:
@@ -183,18 +195,6 @@ def _became(done: zoo.Built) -> str:
             return "kept, built before"
         case zoo.Outcome.PUBLISHED:
             return f"kept, the published file ({done.source})"
-
-
-def _progress(name: str) -> Callable[[int, int], None] | None:
-    """Return what draws the percentage; nothing where nobody watches."""
-    if not sys.stderr.isatty():
-        return None
-
-    def draw(done: int, total: int) -> None:
-        end = "\r" if done < total else "\r\033[K"
-        print(f"{name}: {100 * done // total:3d} %", end=end, file=sys.stderr, flush=True)
-
-    return draw
 
 
 def _fetch(options: argparse.Namespace) -> int:

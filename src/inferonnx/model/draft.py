@@ -7,7 +7,7 @@ rewriting and splitting, each in its own module. `Prepared` reads the result.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx import helper, numpy_helper
 
@@ -73,7 +73,7 @@ class Draft:
         self.names.add(name)
         return name
 
-    def constant(self, wanted: str, value: np.ndarray) -> str:  # type: ignore[type-arg]
+    def constant(self, wanted: str, value: np.ndarray[Any, Any]) -> str:
         """Add a small constant and return its name."""
         name = self.fresh(wanted)
         self.constants[name] = numpy_helper.from_array(value, name)
@@ -104,7 +104,7 @@ class Draft:
         *,
         name: str = "",
         domain: str = ONNX_DOMAIN,
-        **attributes: object,
+        **attributes: Any,
     ) -> NodeProto:
         """Return a new node with one output; the caller puts it in its place."""
         made: NodeProto = helper.make_node(

@@ -29,9 +29,7 @@ def hoist(draft: Draft, files: Mapping[str, Any], inline_bytes: int) -> None:
         _hoist_from(node, draft, files, inline_bytes)
 
 
-def _hoist_from(
-    node: NodeProto, draft: Draft, files: Mapping[str, Any], inline_bytes: int
-) -> None:
+def _hoist_from(node: NodeProto, draft: Draft, files: Mapping[str, Any], inline_bytes: int) -> None:
     for body in bodies(node):
         moved: dict[str, str] = {}
         for position in reversed(range(len(body.initializer))):

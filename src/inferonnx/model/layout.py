@@ -79,7 +79,7 @@ def probe_of(draft: Draft) -> Probe | None:
     missing = kinds - _kinds(optimised.graph.node)
     if missing:
         raise ModelError(
-            f"there is no probe for the CPU-specific operator {sorted(missing)[0]!r}",
+            f"there is no probe for the CPU-specific operator {min(missing)!r}",
             hint="Use layout generic.",
         )
     generator = np.random.default_rng(_SEED)

@@ -14,10 +14,12 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from inferonnx.errors import ModelError
+from inferonnx.model.agree import NODE_TOLERANCE, differing
 from inferonnx.model.onnxruntime_door import (
     MEASURING_THREADS,
     open_session,
@@ -37,7 +39,7 @@ from inferonnx.model.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from inferonnx.model.draft import Draft
 
@@ -50,6 +52,7 @@ _PIECE_WEIGHT_BYTES = 256 * 2**20
 # Timed runs of a piece, after one to warm up: as many as fit the time, at least one.
 _TIMED_RUNS = 5
 _TIMED_PIECE_S = 0.5
+
 
 @dataclass(slots=True, kw_only=True)
 class Measured:
@@ -122,7 +125,7 @@ class Walk:
             if len(cuts) == 2:
                 self._pin(start, stop, refused)
                 return
-            for first, last in zip(cuts, cuts[1:], strict=False):
+            for first, last in pairwise(cuts):
                 self.count(first, last)
 
     def time(self, start: int, stop: int, folder: str) -> None:
@@ -139,6 +142,34 @@ class Walk:
             fetch(session, fetched, feeds)
         self._measured.times_s.extend(_node_times(session.end_profiling(), stop - start))
         self._advance(stop, results)
+
+    def distrust(self, start: int, stop: int) -> bool:
+        """Pin the piece's weights if it computes something else with them as inputs.
+
+        Returns:
+            Whether it does. The piece has run then, with its weights pinned.
+        """
+        produced = self._produced(start, stop)
+        fetched, _ = self._split(produced)
+        names = {name for read in self._reads[start:stop] for name in read}
+        candidates = (names & self._draft.weights.keys()) - self._measured.pinned
+        if not candidates:
+            self.count(start, stop)
+            return False
+        as_inputs = self._run(start, stop, produced, fetched)
+        self._measured.pinned.update(candidates)
+        as_constants = self._run(start, stop, produced, fetched)
+        differs = bool(differing(as_inputs, as_constants, NODE_TOLERANCE))
+        if not differs:
+            self._measured.pinned.difference_update(candidates)
+        self.count(start, stop)
+        return differs
+
+    def _run(
+        self, start: int, stop: int, produced: list[str], fetched: list[str]
+    ) -> dict[str, Any]:
+        session, feeds = self._open(start, stop, produced)
+        return fetch(session, fetched, feeds)
 
     def outputs(self) -> dict[str, Any]:
         """Return the graph's outputs, once all pieces have run."""
@@ -158,9 +189,7 @@ class Walk:
     ) -> tuple[Any, dict[str, Any]]:
         """Return a session of the piece and all that it is fed with."""
         names = dict.fromkeys(name for read in self._reads[start:stop] for name in read)
-        weights = [
-            n for n in names if n in self._draft.weights and n not in self._measured.pinned
-        ]
+        weights = [n for n in names if n in self._draft.weights and n not in self._measured.pinned]
         inside = set(self._produced(start, stop))
         inputs = [
             n
@@ -236,14 +265,17 @@ class _Refused(Exception):  # noqa: N818 - a turn of the walk, not an error of t
     """onnxruntime does not run a piece as it is."""
 
 
-def measure(
-    draft: Draft,
-    sample: Mapping[str, Any],
-    *,
-    uncuttable: frozenset[int],
-    progress: Callable[[str], None],
+def count(
+    draft: Draft, sample: Mapping[str, Any], *, uncuttable: frozenset[int], distrust: bool = False
 ) -> Measured:
-    """Count and time all of the draft on the sample.
+    """Run the draft on the sample and count the bytes of all its values.
+
+    Args:
+        draft: Its types are known.
+        sample: The model's input.
+        uncuttable: Cuts that must not be made.
+        distrust: Compare each node with its weights as constants, and pin those with
+            which it computes something else. Slow.
 
     Raises:
         ModelError: onnxruntime runs the model as a whole, but not a part of it.
@@ -254,19 +286,26 @@ def measure(
         shape = shape_of(value)
         if shape is not None:
             measured.shapes[name] = shape
-    for value in draft.inputs:
-        measured.value_bytes.setdefault(value.name, 0)
+    for declared in draft.inputs:
+        measured.value_bytes.setdefault(declared.name, 0)
     walk = Walk(draft, sample, measured, uncuttable=uncuttable)
-    progress("measuring activations")
-    for start, stop in walk.pieces(_COUNTED_NODES):
-        walk.count(start, stop)
+    for start, stop in walk.pieces(1 if distrust else _COUNTED_NODES):
+        if distrust:
+            walk.distrust(start, stop)
+        else:
+            walk.count(start, stop)
     measured.outputs = walk.outputs()
+    return measured
+
+
+def time_nodes(
+    draft: Draft, sample: Mapping[str, Any], measured: Measured, *, uncuttable: frozenset[int]
+) -> None:
+    """Fill in the seconds that each node takes on the sample, with two threads."""
     walk = Walk(draft, sample, measured, uncuttable=uncuttable)
-    progress("measuring times")
     with tempfile.TemporaryDirectory(prefix="inferonnx-", dir=place_for(2**24)) as folder:
         for start, stop in walk.pieces(_TIMED_NODES):
             walk.time(start, stop, folder)
-    return measured
 
 
 def seen_shapes(
@@ -296,11 +335,7 @@ def seen_shapes(
     try:
         found = {n: shape_of(v) for n, v in fetch(session, inner, feeds).items()} if inner else {}
     except Exception:  # an operator that refuses weights as inputs: piece by piece, then
-        measured = Measured()
-        walk = Walk(draft, sample, measured, uncuttable=uncuttable)
-        for start, stop in walk.pieces(_COUNTED_NODES):
-            walk.count(start, stop)
-        found = dict(measured.shapes)
+        found = dict(count(draft, sample, uncuttable=uncuttable).shapes)
     return {name: shape for name, shape in (given | found).items() if shape is not None}
 
 

@@ -141,7 +141,9 @@ def refusal(error: BaseException, path: str) -> ModelError:
     for pattern, sentence, hint in _KNOWN_REFUSALS:
         found = pattern.search(text)
         if found:
-            return ModelError(f"{path!r}: {sentence.format(*found.groups())}", where=path, hint=hint)
+            return ModelError(
+                f"{path!r}: {sentence.format(*found.groups())}", where=path, hint=hint
+            )
     return ModelError(
         f"{path!r}: onnxruntime refuses the model: {text}",
         where=path,

@@ -17,7 +17,7 @@ from inferonnx.model.draft import ONNX_DOMAIN, Draft
 from inferonnx.model.hoist import hoist
 from inferonnx.model.onnxruntime_door import open_session, refusal, save_to, session_options
 from inferonnx.model.scratch import ScratchPair
-from inferonnx.model.subgraphs import all_graphs, all_names
+from inferonnx.model.subgraphs import all_graphs, all_names, rename_reads
 from inferonnx.model.weights import is_external, is_plain, tensor_bytes, weight_of
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def _draft(
     for tensor in graph.initializer:
         _add_initializer(draft, tensor, files, inline_bytes)
     hoist(draft, files, inline_bytes)
+    _compute_constant_outputs(draft)
     for inner in all_graphs(graph):
         for node in inner.node:
             node.ClearField("doc_string")
@@ -144,6 +145,26 @@ def _add_initializer(
         if is_external(tensor):
             _bring_in(tensor, files)
         draft.constants[tensor.name] = tensor
+
+
+def _compute_constant_outputs(draft: Draft) -> None:
+    """Let a node make each graph output that is an initializer: a partition has to."""
+    for output in dict.fromkeys(draft.outputs):
+        if output in draft.constants or output in draft.weights or output in draft.sparse:
+            name = draft.fresh(f"{output}.constant")
+            if output in draft.weights:
+                draft.adopt(name, draft.weights.pop(output))
+            elif output in draft.constants:
+                tensor = draft.constants.pop(output)
+                tensor.name = name
+                draft.constants[name] = tensor
+            else:
+                sparse = draft.sparse.pop(output)
+                sparse.values.name = name
+                draft.sparse[name] = sparse
+            for node in draft.nodes:
+                rename_reads(node, {output: name})
+            draft.nodes.insert(0, draft.node("Identity", [name], output))
 
 
 def _bring_in(tensor: TensorProto, files: Mapping[str, Any]) -> None:

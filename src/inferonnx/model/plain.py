@@ -80,4 +80,6 @@ def _tensor(
     numpy_type = np.dtype(dtype.typestr)
     if numpy_type.kind in "fc":
         return np.asarray(generator.standard_normal(shapes[name])).astype(numpy_type)
-    return generator.integers(0, 2 if numpy_type.kind == "b" else _INTEGER_LIMIT, shapes[name]).astype(numpy_type)
+    return generator.integers(
+        0, 2 if numpy_type.kind == "b" else _INTEGER_LIMIT, shapes[name]
+    ).astype(numpy_type)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.errors import InferonnxError, ModelError, UsageError
-from inferonnx.model.draft import NCHWC_DOMAIN
+import numpy as np
+
+from inferonnx.errors import ModelError, UsageError
+from inferonnx.model.agree import differing, is_float
+from inferonnx.model.layout import layout_of, probe_of
 from inferonnx.model.load import load_model
-from inferonnx.model.measure import measure, seen_shapes
+from inferonnx.model.measure import count, seen_shapes, time_nodes
 from inferonnx.model.onnxruntime_door import reason
 from inferonnx.model.optimise import optimise
 from inferonnx.model.prepared import Prepared, Signature, build_graph
@@ -24,6 +27,12 @@ if TYPE_CHECKING:
     from onnx import ValueInfoProto
 
     from inferonnx.model.draft import Draft
+    from inferonnx.model.load import ModelFile
+    from inferonnx.model.measure import Measured
+    from inferonnx.model.types import Dims
+
+# From this IR version on, an input with an initializer is one with a default.
+_OVERRIDABLE_IR = 4
 
 # Kinds of values that may cross a cut; an optional or sparse one may not.
 _CARRIED = ("tensor_type", "sequence_type", "map_type")
@@ -72,25 +81,31 @@ def prepare(
     say("running plain onnxruntime")
     chosen, expected = _run_plain(plain, draft.inputs, dims or {}, sample)
     metadata = dict(plain.get_modelmeta().custom_metadata_map)
-    outputs = _signatures(plain.get_outputs())
     del plain
-    notes = _rewrite(draft, chosen, layout=layout, piece_bytes=piece_bytes)
+    notes = list(_overridable(model))
+    notes += _rewrite(draft, chosen, layout=layout, piece_bytes=piece_bytes)
     infer_types(draft)
-    uncuttable = _uncuttable(draft)
-    measured = measure(draft, chosen, uncuttable=uncuttable, progress=say)
+    uncuttable = uncuttable_cuts(draft)
+    say("measuring activations")
+    measured = count(draft, chosen, uncuttable=uncuttable)
+    if differing(measured.outputs, expected):
+        measured = _mended(draft, chosen, expected, uncuttable, notes)
+    say("measuring times")
+    time_nodes(draft, chosen, measured, uncuttable=uncuttable)
+    notes += _kept_whole(draft, measured, uncuttable)
     return Prepared(
         graph=build_graph(draft, measured),
         inputs=tuple(
             Signature(value.name, type_text(value.type), dims_of(value.type))
             for value in draft.inputs
         ),
-        outputs=outputs,
+        outputs=_output_signatures(model, draft, measured),
         metadata=metadata,
-        notes=notes,
+        notes=tuple(notes),
         uncuttable=uncuttable,
         sample=chosen,
-        layout="generic",
-        probe=None,
+        layout=layout_of(draft),
+        probe=probe_of(draft),
         expected=expected,
         shapes=measured.shapes,
         _draft=draft,
@@ -105,12 +120,12 @@ def _rewrite(
     if layout == "original":
         return ()
     session = infer_types(draft)
-    shapes = seen_shapes(draft, session, sample, _uncuttable(draft))
+    shapes = seen_shapes(draft, session, sample, uncuttable_cuts(draft))
     notes = rewrite_matmuls(draft, shapes, piece_bytes=piece_bytes)
     return notes + split_gathers(draft, piece_bytes=piece_bytes)
 
 
-def _uncuttable(draft: Draft) -> frozenset[int]:
+def uncuttable_cuts(draft: Draft) -> frozenset[int]:
     """Return the cuts that a value crosses which can't be carried from session to session."""
     last_use = {name: i for i, node in enumerate(draft.nodes) for name in reads(node)}
     last_use |= dict.fromkeys(draft.outputs, len(draft.nodes))
@@ -121,6 +136,86 @@ def _uncuttable(draft: Draft) -> frozenset[int]:
         if draft.types[name].WhichOneof("value") not in _CARRIED:
             cuts.update(range(max(first, 1), min(last_use.get(name, 0), len(draft.nodes) - 1) + 1))
     return frozenset(cuts)
+
+
+def _mended(
+    draft: Draft,
+    sample: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    uncuttable: frozenset[int],
+    notes: list[str],
+) -> Measured:
+    """Find nodes that compute something else with weights as inputs, and pin their weights.
+
+    Raises:
+        ModelError: The answers stay different, and no rounding explains it.
+    """
+    measured = count(draft, sample, uncuttable=uncuttable, distrust=True)
+    wrong = differing(measured.outputs, expected)
+    # A model that draws random numbers never agrees, not even with itself.
+    again = count(draft, sample, uncuttable=uncuttable)
+    if not wrong or differing(again.outputs, measured.outputs):
+        return measured
+    floats = [name for name in wrong if is_float(expected[name])]
+    if floats:
+        raise ModelError(
+            f"taken apart, the model computes another {floats[0]!r} than plain onnxruntime",
+            where=floats[0],
+            hint="This is a fault of inferonnx, not of the model: please report it.",
+        )
+    notes.append(
+        f"on the sample, output {wrong[0]!r} differs from plain onnxruntime: its values are not "
+        "floats and turn on the rounding of some"
+    )
+    return measured
+
+
+def _overridable(model: ModelFile) -> list[str]:
+    """Return a note if the model lets callers replace initializers, which a sealed one does not."""
+    if model.proto.ir_version < _OVERRIDABLE_IR:
+        return []  # there, every initializer had to be an input
+    constants = {tensor.name for tensor in model.proto.graph.initializer}
+    names = [value.name for value in model.proto.graph.input if value.name in constants]
+    if not names:
+        return []
+    return [f"{len(names)} inputs that have a default, such as {names[0]!r}, are constants here"]
+
+
+def _kept_whole(draft: Draft, measured: Measured, uncuttable: frozenset[int]) -> list[str]:
+    """Return notes on what can't be cut or streamed."""
+    notes = []
+    if uncuttable:
+        notes.append(
+            f"{len(uncuttable)} of {max(len(draft.nodes) - 1, 0)} cuts are not possible: an "
+            "optional or sparse value would cross them"
+        )
+    for name in sorted(measured.pinned):
+        readers = [node for node in draft.nodes if name in reads(node)]
+        notes.append(
+            f"weight {name!r}, {draft.weights[name].n_bytes} bytes, is not streamed: "
+            f"{readers[0].op_type} takes it only as a constant"
+        )
+    return notes
+
+
+def _output_signatures(model: ModelFile, draft: Draft, measured: Measured) -> tuple[Signature, ...]:
+    """Return the outputs as the file declares them, where that is no lie on the sample."""
+    declared = {value.name: value.type for value in model.proto.graph.output}
+    signatures = []
+    for name in draft.outputs:
+        inferred = draft.types[name]
+        claimed, dims = dims_of(declared[name]), dims_of(inferred)
+        seen = measured.shapes.get(name)
+        if claimed is not None and seen is not None and _may_be(claimed, seen):
+            dims = claimed
+        signatures.append(Signature(name, type_text(inferred), dims))
+    return tuple(signatures)
+
+
+def _may_be(dims: Dims, shape: tuple[int, ...]) -> bool:
+    return len(dims) == len(shape) and all(
+        not isinstance(dim, int) or dim == size for dim, size in zip(dims, shape, strict=True)
+    )
 
 
 def _run_plain(
@@ -141,16 +236,19 @@ def _run_plain(
                 hint="Give an input that the model takes.",
             ) from error
     failure: Exception | None = None
+    fallback: tuple[dict[str, Any], dict[str, Any]] | None = None
     for trial in synthesised(inputs, dims):
         try:
-            return trial, dict(zip(names, plain.run(None, trial), strict=True))
+            results = dict(zip(names, plain.run(None, trial), strict=True))
         except Exception as error:  # onnxruntime's classes have no common base but this
             failure = failure or error
+            continue
+        if all(np.isfinite(v).all() for v in results.values() if is_float(v)):
+            return trial, results
+        fallback = fallback or (trial, results)
+    if fallback is not None:
+        return fallback
     raise ModelError(
         "the model does not run on a made-up input: " + reason(failure or Exception("none")),
         hint="Give a sample with --input, or the sizes of its open dims with --dim.",
     ) from failure
-
-
-def _signatures(args: Any) -> tuple[Signature, ...]:
-    return tuple(Signature(arg.name, arg.type, tuple(arg.shape)) for arg in args)

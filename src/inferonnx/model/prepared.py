@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from inferonnx.errors import ModelError, UsageError
 from inferonnx.graph import Graph, Node, partition_io
@@ -94,7 +94,7 @@ class Prepared:
     _draft: Draft | None
     _measured: Measured
 
-    def __enter__(self) -> Prepared:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

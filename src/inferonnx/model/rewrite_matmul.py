@@ -156,13 +156,17 @@ class _Rewriter:
         shape = self._bias_shape(bias)
         rowwise = not bias or shape in {(), (1,), (1, 1), (n_columns,), (1, n_columns)}
         flip = is_float and rowwise and self._rows(x, trans_a) >= _MANY_ROWS
-        if bias and shape is None or (trans_b and not flip and weight.n_bytes <= self._piece_bytes):
+        small = weight.n_bytes <= self._piece_bytes
+        if (bias and shape is None) or (trans_b and small and not flip):
             # A computed bias can't be cut beforehand; the other is the first form already.
             names, cuts = [self._draft.weight(base, stored)], [(0, n_columns)]
             flip = False
         else:
             names, cuts = self._pieces(node, base, stored)
-        biases = dict(zip(names, (self._bias(bias, cut, n_columns, flip) for cut in cuts)))
+        biases = {
+            name: self._bias(bias, cut, n_columns, flip)
+            for name, cut in zip(names, cuts, strict=True)
+        }
         kept = {k: v for k, v in attributes.items() if k not in ("transA", "transB")}
 
         def product(piece: str, output: str, name: str) -> NodeProto:
@@ -227,8 +231,8 @@ class _Rewriter:
             return [self._draft.weight(base, stored)], [(0, length)]
         cuts = spans(length, stored.n_bytes // length, self._piece_bytes, _ROW_BLOCK)
         self.notes.append(
-            f"the weight of {node.op_type} {node.name or node.output[0]!r}, {stored.n_bytes} bytes, "
-            f"is streamed in {len(cuts)} pieces"
+            f"the weight of {node.op_type} {node.name or node.output[0]!r}, "
+            f"{stored.n_bytes} bytes, is streamed in {len(cuts)} pieces"
         )
         names = [
             self._draft.weight(f"{base}.{start}", stored.part(start, stop, axis=axis))
@@ -248,9 +252,7 @@ class _Rewriter:
             product(piece, part, f"{label} (piece {index + 1} of {len(names)})")
             for index, (piece, part) in enumerate(zip(names, parts, strict=True))
         ]
-        made.append(
-            self._draft.node("Concat", parts, output, name=f"{label} (joined)", axis=axis)
-        )
+        made.append(self._draft.node("Concat", parts, output, name=f"{label} (joined)", axis=axis))
         return made
 
     def _rank(self, name: str) -> int | None:

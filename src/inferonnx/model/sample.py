@@ -96,9 +96,7 @@ def _check_tensor(name: str, kind: TypeProto, value: Any, sizes: dict[str, int])
             )
 
 
-def synthesised(
-    inputs: list[ValueInfoProto], dims: Mapping[str, int]
-) -> Iterator[dict[str, Any]]:
+def synthesised(inputs: list[ValueInfoProto], dims: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """Yield samples that fit the signature, the most likely one first.
 
     Floats are drawn from N(0, 1) with a fixed seed; integers are all 1, then all 0,

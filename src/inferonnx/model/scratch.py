@@ -14,7 +14,7 @@ import mmap
 import os
 import shutil
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from inferonnx.errors import UnavailableError
 
@@ -54,11 +54,14 @@ class ScratchPair:
             self.graph_path = os.path.join(self._folder, "graph")
             self.data_name = "data"
 
-    def __enter__(self) -> ScratchPair:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -98,7 +101,7 @@ def place_for(n_bytes: int) -> str:
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
         raise UnavailableError(
-            f"there are {free} bytes free in {folder!r}, and about {n_bytes} are needed for a while",
+            f"about {n_bytes} bytes are needed for a while, and {folder!r} has {free} free",
             where=folder,
             hint="Free some space, or set TMPDIR to a folder that has it.",
         )

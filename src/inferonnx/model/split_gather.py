@@ -14,7 +14,7 @@ there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -163,9 +163,7 @@ class _GatherSplit:
     def _finish(self, result: str) -> None:
         output = self._node.output[0]
         if self._table.dtype in _SELECTED_AS:
-            self._made.append(
-                self._draft.node("Cast", [result], output, to=int(self._table.dtype))
-            )
+            self._made.append(self._draft.node("Cast", [result], output, to=int(self._table.dtype)))
         else:
             self._made[-1].output[0] = output
 
@@ -183,7 +181,7 @@ class _GatherSplit:
         numpy_type = np.int32 if elem_type == DType.INT32 else np.int64
         return self._draft.constant(f"{self._prefix}.{value}", np.array(value, numpy_type))
 
-    def _add(self, op_type: str, inputs: list[str], suffix: str, **attributes: object) -> str:
+    def _add(self, op_type: str, inputs: list[str], suffix: str, **attributes: Any) -> str:
         output = self._draft.fresh(f"{self._prefix}.{suffix}")
         self._made.append(
             self._draft.node(

@@ -106,7 +106,7 @@ def type_text(kind: TypeProto) -> str:
 
 
 def dims_of(kind: TypeProto) -> Dims | None:
-    """Return the dims of a tensor's type: number, name or None each; None if the rank is unknown."""
+    """Return a tensor's dims: a number, a name or None each; None if the rank is unknown."""
     if kind.WhichOneof("value") != "tensor_type" or not kind.tensor_type.HasField("shape"):
         return None
     dims: list[int | str | None] = []

@@ -69,7 +69,7 @@ def is_opaque(value: Any) -> bool:
 def shape_of(value: Any) -> tuple[int, ...] | None:
     """Return a tensor's shape, None for anything else."""
     if isinstance(value, np.ndarray):
-        return value.shape
+        return tuple(value.shape)
     if isinstance(value, onnxruntime().OrtValue) and value.is_tensor():
         return tuple(value.shape())
     return None

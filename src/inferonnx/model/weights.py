@@ -70,7 +70,9 @@ class Weight:
         """Return the view's bytes, flat: shared with the store where they are contiguous there."""
         if not self.transposed and self.span is None:
             return self.stored
-        elements = self.stored.view(_CARRIERS[self.dtype.bits]).reshape(self.stored_shape)
+        elements: np.ndarray[Any, Any] = self.stored.view(_CARRIERS[self.dtype.bits]).reshape(
+            self.stored_shape
+        )
         view = elements.T if self.transposed else elements
         if self.span is not None:
             view = view[(slice(None),) * self.axis + (slice(*self.span),)]
@@ -78,7 +80,7 @@ class Weight:
 
     def data(self) -> memoryview:
         """Return the view's bytes in C order."""
-        return memoryview(self.array())
+        return self.array().data
 
 
 def is_plain(tensor: TensorProto) -> bool:

@@ -14,11 +14,7 @@ from inferonnx.plan.paths import UNREACHABLE, Path, make_path
 
 if TYPE_CHECKING:
     from inferonnx.plan.lattice import Edge, Lattice
-    from inferonnx.plan.paths import Caps, Walk
-
-# Labels kept at one point. Pruned by the bound there are tens; the limit keeps a
-# contrived graph from taking minutes, and from then on the most promising survive.
-MAX_LABELS = 4096
+    from inferonnx.plan.paths import Caps, Price, Walk
 
 
 class Label(NamedTuple):
@@ -32,7 +28,7 @@ class Label(NamedTuple):
 
 
 def solve_within(
-    lattice: Lattice, caps: Caps, *, limit: int, guide: Walk, ceiling: int
+    lattice: Lattice, caps: Caps, *, limit: int, guide: Walk, ceiling: int, max_labels: int
 ) -> Path | None:
     """Return the path of least cost within the caps that holds at most `limit` bytes.
 
@@ -45,6 +41,8 @@ def solve_within(
         limit: Bytes of sessions and resident blocks.
         guide: A walk with the same caps, whose tails bound what is to come.
         ceiling: Cost of the best plan known.
+        max_labels: Labels kept at one point; beyond, those with the best bound, and
+            the answer may not be the optimum.
     """
     per_ps, per_byte = guide.price
     worst = per_ps * ceiling + per_byte * limit
@@ -52,7 +50,7 @@ def solve_within(
     arrived: list[list[Label]] = [[] for _ in range(n_points + 1)]
     arrived[0].append(Label(0, 0, None, kept=True, before=None))
     for point in range(n_points):
-        labels = _frontier(arrived[point], per_ps, per_byte)
+        labels = _frontier(arrived[point], guide.price, max_labels)
         arrived[point] = []
         for edge in lattice.edges[point]:
             if edge.activation > caps.activation or edge.block > max(caps.buffer, caps.resident):
@@ -78,16 +76,16 @@ def solve_within(
     return _unroll(lattice, min(ends, key=lambda label: (label.cost, label.held)))
 
 
-def _frontier(labels: list[Label], per_ps: int, per_byte: int) -> list[Label]:
+def _frontier(labels: list[Label], price: Price, max_labels: int) -> list[Label]:
     """Return the labels that no other beats in both cost and bytes held."""
     labels.sort(key=lambda label: (label.held, label.cost))
     best: list[Label] = []
     for label in labels:
         if not best or label.cost < best[-1].cost:
             best.append(label)
-    if len(best) > MAX_LABELS:
-        best.sort(key=lambda label: per_ps * label.cost + per_byte * label.held)
-        del best[MAX_LABELS:]
+    if len(best) > max_labels:
+        best.sort(key=lambda label: price.picosecond * label.cost + price.byte * label.held)
+        del best[max_labels:]
     return best
 
 

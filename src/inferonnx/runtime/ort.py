@@ -56,8 +56,8 @@ class Session:
         self,
         environment: Environment,
         model: bytes | memoryview,
-        inputs: Sequence[str],
-        outputs: Sequence[str],
+        inputs: Sequence[str] | None = None,
+        outputs: Sequence[str] | None = None,
         weights: Sequence[str] = (),
     ) -> None:
         """Create the session.
@@ -65,8 +65,8 @@ class Session:
         Args:
             environment: Where it allocates and computes.
             model: The skeleton, an ONNX model.
-            inputs: Names of the boundary values that it reads.
-            outputs: Names of the boundary values that it makes.
+            inputs: Names of the boundary values that it reads. Default: all its inputs.
+            outputs: Names of the boundary values that it makes. Default: all.
             weights: Names of its weight inputs.
 
         Raises:
@@ -74,13 +74,6 @@ class Session:
         """
         self._environment = environment
         self._weights: Sequence[Value] = ()
-        names = [*inputs, *weights]
-        self._n_boundary = len(inputs)
-        self._n_inputs = len(names)
-        self._n_outputs = len(outputs)
-        self._input_names = (ctypes.c_char_p * len(names))(*(n.encode() for n in names))
-        self._output_names = (ctypes.c_char_p * len(outputs))(*(n.encode() for n in outputs))
-        self._inputs = (ctypes.c_void_p * len(names))()
         held, address = _address(model)
         self._pointer = environment.api.make(
             "CreateSessionFromArray",
@@ -91,6 +84,15 @@ class Session:
             what="load a partition",
         )
         del held
+        inputs = self._names("Input") if inputs is None else inputs
+        outputs = self._names("Output") if outputs is None else outputs
+        names = [*inputs, *weights]
+        self._n_boundary = len(inputs)
+        self._n_inputs = len(names)
+        self._n_outputs = len(outputs)
+        self._input_names = (ctypes.c_char_p * len(names))(*(n.encode() for n in names))
+        self._output_names = (ctypes.c_char_p * len(outputs))(*(n.encode() for n in outputs))
+        self._inputs = (ctypes.c_void_p * len(names))()
 
     def bind(self, weights: Sequence[Value]) -> None:
         """Fix the weight inputs, in the order of their names."""
@@ -121,6 +123,18 @@ class Session:
         values = [Value(self._environment, pointer or 0) for pointer in results]
         api.check(status, "run a partition")
         return values
+
+    def _names(self, side: str) -> list[str]:
+        """Return the names of the model's inputs or outputs, as the model says."""
+        api, allocator = self._environment.api, self._environment.allocator
+        count = ctypes.c_size_t()
+        api.call(f"SessionGet{side}Count", self._pointer, ctypes.byref(count))
+        names = []
+        for i in range(count.value):
+            text = api.make(f"SessionGet{side}Name", self._pointer, i, allocator)
+            names.append(ctypes.string_at(text).decode())
+            api.call("AllocatorFree", allocator, text)
+        return names
 
     def close(self) -> None:
         """Release the session, and its hold on the weights."""
@@ -184,7 +198,7 @@ class Environment:
         api.release("MemoryInfo", memory)
         self._borrowed = api.make("CreateCpuMemoryInfo", _PLAIN, _MEM_DEFAULT)
         self._owned.insert(0, ("MemoryInfo", self._borrowed))
-        self._allocator = api.make("GetAllocatorWithDefaultOptions")  # not ours to release
+        self.allocator = api.make("GetAllocatorWithDefaultOptions")  # not ours to release
         options = self.session_options = api.make("CreateSessionOptions")
         self._owned.insert(0, ("SessionOptions", options))
         api.call("SetSessionGraphOptimizationLevel", options, _OPTIMIZE_NOTHING)
@@ -246,7 +260,7 @@ class Environment:
         count = ctypes.c_size_t()
         self.api.call("GetValueCount", value.pointer, ctypes.byref(count))
         parts = [
-            self.dump(Value(self, self.api.make("GetValue", value.pointer, i, self._allocator)))
+            self.dump(Value(self, self.api.make("GetValue", value.pointer, i, self.allocator)))
             for i in range(count.value)
         ]
         return parts if kind.value == _SEQUENCE else _map_of(parts)
@@ -261,7 +275,7 @@ class Environment:
     def _strings(self, tensor: Tensor) -> Value:
         dims = (ctypes.c_int64 * len(tensor.shape))(*tensor.shape)
         pointer = self.api.make(
-            "CreateTensorAsOrtValue", self._allocator, dims, len(tensor.shape), DType.STRING
+            "CreateTensorAsOrtValue", self.allocator, dims, len(tensor.shape), DType.STRING
         )
         if any("\0" in text for text in tensor.strings or ()):
             raise TensorError("onnxruntime takes no string with a NUL character in it")

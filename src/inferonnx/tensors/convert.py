@@ -10,8 +10,14 @@ from __future__ import annotations
 
 from inferonnx.errors import TensorError
 from inferonnx.tensors.dtype import DType, dtype_of_kind, dtype_of_ml_name
-from inferonnx.tensors.layout import c_strides, count_elements, gather, is_c_order, pack_bits
-from inferonnx.tensors.layout import swap_bytes as _swapped
+from inferonnx.tensors.layout import (
+    c_strides,
+    count_elements,
+    gather,
+    is_c_order,
+    pack_bits,
+    swap_bytes,
+)
 from inferonnx.tensors.tensor import Tensor
 
 TYPE_CHECKING = False
@@ -151,7 +157,7 @@ def _from_buffer(view: memoryview, interface: dict[str, Any] | None) -> Tensor:
         data = view.tobytes()
     if order in (">", "!") and view.itemsize > 1:
         word = view.itemsize // 2 if kind == "c" else view.itemsize
-        data = _swapped(memoryview(data).cast("B"), word)
+        data = swap_bytes(memoryview(data).cast("B"), word)
     return Tensor(dtype=dtype, shape=shape, data=data)
 
 
@@ -189,7 +195,7 @@ def _from_interface(obj: Any, interface: dict[str, Any]) -> Tensor:
     else:
         data = gather(view, offset=offset, shape=shape, strides=strides, item=item)
         if typestr[0] == ">":
-            data = _swapped(memoryview(data), item // 2 if typestr[1] == "c" else item)
+            data = swap_bytes(memoryview(data), item // 2 if typestr[1] == "c" else item)
     if dtype.bits < 8:
         data = pack_bits(data, dtype.bits)
     return Tensor(dtype=dtype, shape=shape, data=data)

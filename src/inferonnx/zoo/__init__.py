@@ -6,7 +6,8 @@ operator set, names and size; `fetch` brings small trained models of the table
 """
 
 from inferonnx.zoo.catalogue import MODELS, ZooModel
-from inferonnx.zoo.trained import TRAINED, Fetched, TrainedSet, fetch, trained_set
+from inferonnx.zoo.trained import Fetched, fetch, trained_set
+from inferonnx.zoo.trained_sets import TRAINED, TrainedSet
 from inferonnx.zoo.writing import (
     DEFAULT_SEED,
     Built,

@@ -49,7 +49,9 @@ def test_run_keeps_its_budget_and_reports(sealed_cnn, key_path, image, tmp_path)
     assert facts["peak_rss_bytes"] <= facts["budget_bytes"] == 60 << 20
     assert len(facts["latency_ms"]) == 3
     assert facts["first_latency_ms"] == facts["latency_ms"][0]
-    assert {"open_ms", "partitions", "resident_partitions", "streamed_bytes", "model_id"} <= set(facts)
+    assert {"open_ms", "partitions", "resident_partitions", "streamed_bytes", "model_id"} <= set(
+        facts
+    )
     assert np.load(tmp_path / "out.npz")["scores"].shape == (1, 10)
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert {event["cat"] for event in events} == {"open", "compute"}

@@ -7,7 +7,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -27,6 +27,9 @@ from inferonnx.sealed import (
     unwrap_data_key,
     verify_header,
 )
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 TESTS = Path(__file__).parents[2]
 

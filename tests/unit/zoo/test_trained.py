@@ -12,7 +12,7 @@ import pytest
 from inferonnx import zoo
 from inferonnx.errors import DifferenceError, UnavailableError, UsageError
 from inferonnx.zoo import trained
-from inferonnx.zoo.trained import Member, TrainedSet
+from inferonnx.zoo.trained_sets import Member, TrainedSet
 
 if TYPE_CHECKING:
     from pathlib import Path

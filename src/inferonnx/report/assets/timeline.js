@@ -26,22 +26,25 @@ class Timeline extends Plot {
     const places = this.view.map((x) => this.scale.toPlace(x));
     const whole = this.isWhole();
     this.scale = new Scale(this.plan.partitions, byTime);
-    this.view = whole
-      ? [0, this.scale.end]
-      : this.scale.clamp(...places.map((place) => this.scale.fromPlace(place)));
+    const view = whole ? [0, this.scale.end] : places.map((place) => this.scale.fromPlace(place));
+    this.jumpTo(...view);
+  }
+
+  jumpTo(low, high) {
+    cancelAnimationFrame(this.frame);
+    this.view = this.scale.clamp(low, high);
     this.draw();
   }
 
   // Move to another view, in a few frames where motion is welcome.
   zoomTo(low, high) {
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      this.jumpTo(low, high);
+      return;
+    }
     cancelAnimationFrame(this.frame);
     const from = this.view;
     const to = this.scale.clamp(low, high);
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-      this.view = to;
-      this.draw();
-      return;
-    }
     const begun = performance.now();
     const step = (now) => {
       const part = Math.min(1, Math.max(0, (now - begun) / 160));
@@ -79,7 +82,7 @@ class Timeline extends Plot {
     this.host.setAttribute("aria-valuenow", String(i + 1));
     this.host.setAttribute("aria-valuetext",
       `Partition ${i + 1}: ${bytesText(this.stacks[i].total)} of ${bytesText(this.plan.budget_bytes)}, ` +
-      `${kindOf(part)} weights ${bytesText(part.weight_bytes)}, ` +
+      `${kindOf(part)} weights${part.weight_bytes ? ` ${bytesText(part.weight_bytes)}` : ""}, ` +
       `activations ${bytesText(part.activation_bytes)}, ${timeText(part.time_s + part.stream_s)}`);
   }
 
@@ -185,8 +188,7 @@ class Timeline extends Plot {
       const part = (event.clientX - box.left - LEFT) / (box.width - LEFT - RIGHT);
       const half = (this.view[1] - this.view[0]) / 2;
       const middle = part * this.scale.end;
-      this.view = this.scale.clamp(middle - half, middle + half);
-      this.draw();
+      this.jumpTo(middle - half, middle + half);
     };
     this.overview.addEventListener("pointerdown", (event) => {
       this.overview.setPointerCapture(event.pointerId);
@@ -223,8 +225,7 @@ class Timeline extends Plot {
     const [low, high] = this.view;
     if (a < low || b > high) {
       const half = (high - low) / 2;
-      this.view = this.scale.clamp((a + b) / 2 - half, (a + b) / 2 + half);
-      this.draw();
+      this.jumpTo((a + b) / 2 - half, (a + b) / 2 + half);
     }
     const px = (this.toScreen(a) + this.toScreen(b)) / 2;
     this.point(index, px);

@@ -1,0 +1,283 @@
+"""The pass over a really sealed file, with a computation that can be read: sums of bytes."""
+
+import io
+import threading
+from dataclasses import dataclass
+
+import pytest
+
+from inferonnx.crypto import SUITES, Secret
+from inferonnx.engine import BlockLoader, Stream
+from inferonnx.errors import AuthenticationError, EngineError, SealedFormatError, UsageError
+from inferonnx.sealed import (
+    HEADER_BYTES,
+    Arena,
+    Manifest,
+    Memory,
+    OwnerKey,
+    Partition,
+    SealWriter,
+    SegmentOpener,
+    Target,
+    ValueInfo,
+    file_keys,
+    lay_out_weights,
+    open_manifest,
+    parse_header,
+    unwrap_data_key,
+    verify_header,
+)
+
+UINT8 = 2
+MIB = 1 << 20
+SIZES = (64, 3 * MIB + 640, 0, MIB, 128)
+
+
+def partition(i, n_bytes):
+    return Partition(
+        inputs=(f"v{i}",),
+        outputs=(f"v{i + 1}",),
+        weights=lay_out_weights([(f"w{i}", UINT8, (n_bytes,))] if n_bytes else []),
+        skeleton=b"%d" % i,
+        n_nodes=1,
+        activation_bytes=8,
+        time_us=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def sealed():
+    key = OwnerKey.from_secrets(wrap_secret=Secret(bytes(32)), signing_seed=Secret(bytes(32)))
+    partitions = tuple(partition(i, n) for i, n in enumerate(SIZES))
+    tensor = {"type": "tensor(float)", "shape": None}
+    manifest = Manifest(
+        name="sums",
+        producer="tests",
+        strategy="optimal",
+        metadata={},
+        inputs=(ValueInfo(name="v0", **tensor),),
+        outputs=(ValueInfo(name="v5", **tensor), ValueInfo(name="v0", **tensor)),
+        partitions=partitions,
+        target=Target(onnxruntime="0", layout="generic", arch="any"),
+        arena=Arena(strategy=0, initial_bytes=0, peak_bytes=0),
+        memory=Memory(budget_bytes=0, least_bytes=0, floor_bytes=0, session_bytes=0, io_bytes=0),
+        planned_shapes={},
+    )
+    writer = SealWriter(
+        key=key,
+        suite=SUITES["aes-256-gcm"],
+        release=0,
+        block_bytes=[p.block_bytes for p in partitions],
+        data_key=Secret(bytes(range(32))),
+        wrap_salt=bytes(32),
+    )
+    file = io.BytesIO()
+    file.write(bytes(HEADER_BYTES))
+    for number, part in enumerate(partitions):
+        for index in writer.table.block_segments(number):
+            segment = bytearray([number + 1]) * writer.table.length(index)
+            writer.seal_segment(memoryview(segment))
+            file.write(segment)
+        assert part.block_bytes == SIZES[number]
+    end = writer.finish(manifest)
+    file.write(end.manifest)
+    content = bytearray(file.getvalue())
+    content[:HEADER_BYTES] = end.header
+    return content, key
+
+
+class BytesSource:
+    def __init__(self, content):
+        self.content = content
+        self.reads = []
+
+    def read_into(self, offset, view):
+        part = self.content[offset : offset + len(view)]
+        if len(part) < len(view):
+            raise SealedFormatError("the sealed file ends too early")
+        self.reads.append(offset)
+        view[:] = part
+
+
+@dataclass
+class Memory_:
+    view: memoryview
+    closed: bool = False
+
+    def close(self):
+        self.view[:] = bytes(len(self.view))
+        self.closed = True
+
+
+class Summing:
+    """Adds the sum of its weights to its input; refuses "bad"."""
+
+    def __init__(self, runtime):
+        self.runtime, self.weights = runtime, []
+
+    def bind(self, weights):
+        self.weights = weights
+
+    def run(self, inputs):
+        if inputs[0] == "bad":
+            raise EngineError("onnxruntime could not run a partition")
+        self.runtime.running.append(threading.get_ident())
+        return [inputs[0] + sum(sum(w) for w in self.weights)]
+
+    def close(self):
+        self.weights = []
+
+
+class SummingRuntime:
+    def __init__(self):
+        self.buffers, self.running = [], []
+
+    def computation(self, _partition):
+        return Summing(self)
+
+    def buffer(self, n_bytes):
+        self.buffers.append(Memory_(memoryview(bytearray(n_bytes))))
+        return self.buffers[-1]
+
+    def weights(self, partition, buffer):
+        return [buffer.view[w.offset : w.offset + w.n_bytes] for w in partition.weights]
+
+
+EXPECTED = sum((i + 1) * n for i, n in enumerate(SIZES))
+
+
+def opened(sealed, content=None, n_threads=2):
+    original, key = sealed
+    content = original if content is None else content
+    verified = verify_header(parse_header(content))
+    keys = file_keys(verified, unwrap_data_key(verified, key))
+    n = verified.header.manifest_bytes
+    manifest = open_manifest(keys, bytearray(original[-n:]), file_bytes=len(original))
+    source, runtime = BytesSource(content), SummingRuntime()
+    loader = BlockLoader(source, SegmentOpener(keys, manifest), n_threads=n_threads)
+    return Stream(manifest, loader, runtime), source, runtime
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+@pytest.mark.parametrize("resident", [(), (1,), (0, 3), (0, 1, 2, 3, 4)])
+def test_every_weight_is_opened_and_in_its_place(sealed, resident, n_threads):
+    stream, source, runtime = opened(sealed, n_threads=n_threads)
+    stream.place(frozenset(resident), slots=1)
+    assert stream.run({"v0": 5}) == [5 + EXPECTED, 5]
+    first = len(source.reads)
+    assert stream.run({"v0": 6}) == [6 + EXPECTED, 6]
+    streamed = sum(-(-n // MIB) for i, n in enumerate(SIZES) if i not in resident)
+    assert len(source.reads) - first == streamed
+    assert stream.figures.streamed_bytes == sum(n for i, n in enumerate(SIZES) if i not in resident)
+    stream.close()
+    assert all(not any(buffer.view) for buffer in runtime.buffers)
+    with pytest.raises(UsageError, match="closed"):
+        stream.run({"v0": 5})
+
+
+def test_the_buffer_is_as_large_as_the_largest_streamed_block(sealed):
+    stream, _, runtime = opened(sealed)
+    stream.place(frozenset({1}), slots=1)
+    assert stream.figures.buffer_bytes == MIB
+    assert sorted(len(b.view) for b in runtime.buffers) == [MIB, 3 * MIB + 640]
+    stream.close()
+
+
+@pytest.mark.parametrize("place", [HEADER_BYTES, HEADER_BYTES + 64 + 2 * MIB + 5, -9000])
+def test_a_changed_segment_gives_an_error_no_output_and_a_wiped_buffer(sealed, place):
+    content = bytearray(sealed[0])
+    if place < 0:
+        place = HEADER_BYTES + sum(SIZES) - 1
+    content[place] ^= 1
+    stream, _, runtime = opened(sealed, content)
+    stream.place(frozenset(), slots=1)
+    with pytest.raises(AuthenticationError):
+        stream.run({"v0": 5})
+    failed = next(i for i, n in enumerate(SIZES) if place - HEADER_BYTES < sum(SIZES[: i + 1]))
+    assert len(runtime.running) == failed
+    assert not any(runtime.buffers[0].view[: SIZES[failed]])
+    stream.close()
+
+
+def test_segments_in_another_order_are_refused(sealed):
+    content = bytearray(sealed[0])
+    first = HEADER_BYTES + SIZES[0]
+    content[first : first + MIB], content[first + MIB : first + 2 * MIB] = (
+        content[first + MIB : first + 2 * MIB],
+        content[first : first + MIB],
+    )
+    stream, _, _ = opened(sealed, content)
+    stream.place(frozenset(), slots=1)
+    with pytest.raises(AuthenticationError):
+        stream.run({"v0": 5})
+    stream.close()
+
+
+def test_a_call_that_fails_does_not_hurt_those_that_share_its_pass(sealed):
+    stream, source, _ = opened(sealed)
+    stream.place(frozenset(), slots=8)
+    stream.run({"v0": 0})
+    before = len(source.reads)
+    results, barrier = {}, threading.Barrier(4)
+
+    def work(i):
+        barrier.wait()
+        try:
+            results[i] = stream.run({"v0": "bad" if i == 2 else i})
+        except EngineError as error:
+            results[i] = error
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert isinstance(results.pop(2), EngineError)
+    assert results == {i: [i + EXPECTED, i] for i in (0, 1, 3)}
+    assert len(source.reads) - before <= 4 * sum(-(-n // MIB) for n in SIZES)
+    stream.close()
+
+
+def test_waiting_calls_share_one_pass(sealed):
+    stream, source, runtime = opened(sealed)
+    stream.place(frozenset(), slots=8)
+    gate, entered = threading.Event(), threading.Event()
+    read = source.read_into
+
+    def slow(offset, view):
+        entered.set()
+        gate.wait(10)
+        read(offset, view)
+
+    source.read_into = slow
+    results = []
+    threads = [
+        threading.Thread(target=lambda i=i: results.append(stream.run({"v0": i})[0] - EXPECTED))
+        for i in range(6)
+    ]
+    threads[0].start()
+    entered.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    while len(stream._waiting) < 5:
+        pass
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == list(range(6))
+    segments = sum(-(-n // MIB) for n in SIZES)
+    assert len(source.reads) == 2 * segments  # one pass for the first, one for the other five
+    stream.close()
+
+
+def test_what_is_read_and_when_does_not_depend_on_values(sealed):
+    stream, source, _ = opened(sealed, n_threads=1)
+    stream.place(frozenset({3}), slots=1)
+    stream.run({"v0": 0})
+    traces = []
+    for value in (0, 1, -(10**9)):
+        source.reads.clear()
+        stream.run({"v0": value})
+        traces.append(tuple(source.reads))
+    assert len(set(traces)) == 1
+    stream.close()

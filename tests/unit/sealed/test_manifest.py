@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferonnx.errors import SealedFormatError
+from inferonnx.sealed import (
+    Check,
+    Partition,
+    ValueInfo,
+    Weight,
+    check_model_name,
+    lay_out_weights,
+    weight_bytes,
+)
+from inferonnx.sealed.constants import DTYPE_BITS, MAX_LIST, MAX_RANK, MAX_TEXT_BYTES
+
+shapes = st.lists(st.integers(0, 9), max_size=4).map(tuple)
+specs = st.lists(st.tuples(st.sampled_from(sorted(DTYPE_BITS)), shapes), max_size=8)
+
+
+@given(specs)
+def test_weights_are_laid_out_aligned_without_overlap_or_gap(spec):
+    # S-33
+    weights = lay_out_weights((f"w{i}", *pair) for i, pair in enumerate(spec))
+    end = 0
+    for weight in weights:
+        assert weight.offset % 64 == 0
+        assert 0 <= weight.offset - end < 64
+        end = weight.offset + weight.n_bytes
+    part = partition(weights=weights)
+    assert part.block_bytes % 64 == 0
+    assert 0 <= part.block_bytes - end < 64
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "n_bytes"),
+    [
+        (1, (), 4),
+        (1, (3,), 12),
+        (1, (0, 7), 0),
+        (10, (3, 5), 30),
+        (15, (2,), 32),
+        (21, (3,), 2),
+        (22, (4,), 2),
+        (25, (5,), 2),
+        (9, (5,), 5),
+    ],
+)
+def test_size_of_a_weight_is_its_elements_in_whole_bytes(dtype, shape, n_bytes):
+    assert weight_bytes(dtype, shape) == n_bytes
+
+
+@pytest.mark.parametrize("dtype", [0, 8, 27, 28, -1, True, "1", None])
+def test_element_type_that_no_weight_has_is_refused(dtype):
+    with pytest.raises(SealedFormatError, match="dtype"):
+        weight_bytes(dtype, (1,))
+
+
+def partition(**changes) -> Partition:
+    arguments = {
+        "inputs": ("x",),
+        "outputs": ("y",),
+        "weights": (),
+        "skeleton": b"s",
+        "n_nodes": 1,
+        "activation_bytes": 0,
+        "time_us": 0,
+        **changes,
+    }
+    return Partition(**arguments)
+
+
+W = Weight(name="w", dtype=1, shape=(3,), offset=0, n_bytes=12)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        (replace(W, offset=64),),
+        (W, replace(W, name="v", offset=12)),
+        (W, replace(W, name="v", offset=128)),
+        (W, replace(W, name="v", offset=0)),
+        (W, replace(W, offset=64)),
+        (replace(W, name="x"),),
+        [W],
+    ],
+    ids=["starts-late", "unaligned", "gap", "overlap", "named-twice", "named-as-input", "list"],
+)
+def test_weights_that_do_not_fit_their_block_are_refused(weights):
+    with pytest.raises(SealedFormatError):
+        partition(weights=weights)
+
+
+def test_weight_of_another_size_is_refused():
+    with pytest.raises(SealedFormatError, match="size"):
+        replace(W, n_bytes=16)
+
+
+def test_values_are_frozen(forge):
+    with pytest.raises(FrozenInstanceError):
+        W.offset = 64
+    with pytest.raises(FrozenInstanceError):
+        forge.tiny_manifest().name = "x"
+
+
+@pytest.mark.parametrize("number", [-1, 2**53, True, 1.0, None, "1"])
+@pytest.mark.parametrize("field", ["n_nodes", "activation_bytes", "time_us"])
+def test_number_that_is_none_is_refused(field, number):
+    # S-29
+    with pytest.raises(SealedFormatError, match=field):
+        partition(**{field: number})
+
+
+@pytest.mark.parametrize("shape", [(-1,), (2**53,), (True,), (1.5,), [1], (0,) * (MAX_RANK + 1), 3])
+def test_shape_that_is_none_is_refused(shape):
+    with pytest.raises(SealedFormatError, match=r"shape|axis"):
+        ValueInfo(name="x", type="tensor(float)", shape=shape)
+
+
+@pytest.mark.parametrize("shape", [None, (), (0,), (2**53 - 1, "N", None), (1,) * MAX_RANK])
+def test_shape_of_any_kind_is_kept(shape):
+    assert ValueInfo(name="x", type="", shape=shape).shape == shape
+
+
+@pytest.mark.parametrize("name", [None, b"x", "\ud800", "x" * (MAX_TEXT_BYTES + 1)])
+def test_text_that_is_none_is_refused(name):
+    # S-36
+    with pytest.raises(SealedFormatError, match="name"):
+        ValueInfo(name=name, type="", shape=None)
+
+
+def test_blob_that_is_none_is_refused():
+    with pytest.raises(SealedFormatError, match="skeleton"):
+        partition(skeleton="text")
+    with pytest.raises(SealedFormatError, match="check outputs"):
+        Check(inputs={}, outputs={"y": bytearray(b"mutable")})
+
+
+def test_lists_are_limited():
+    with pytest.raises(SealedFormatError, match="more than"):
+        partition(inputs=("x",) * (MAX_LIST + 1))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"outputs": (ValueInfo(name="z", type="", shape=None),)},
+        {"inputs": ()},
+        {"inputs": (ValueInfo(name="x", type="", shape=None),) * 2},
+        {"outputs": (ValueInfo(name="y", type="", shape=None),) * 2},
+        {"partitions": (partition(outputs=("x", "y")),)},
+        {"partitions": (partition(), partition())},
+        {"partitions": (partition(inputs=("y",)),)},
+    ],
+)
+def test_value_that_is_not_made_once_before_its_use_is_refused(forge, changes):
+    # S-34
+    with pytest.raises(SealedFormatError):
+        replace(forge.tiny_manifest(), **changes)
+
+
+def test_output_of_a_partition_named_twice_is_refused():
+    # S-34
+    with pytest.raises(SealedFormatError, match="twice"):
+        partition(outputs=("y", "y"))
+
+
+def test_input_may_be_an_output_and_values_may_be_unused(forge):
+    manifest = forge.tiny_manifest()
+    x = ValueInfo(name="x", type="", shape=None)
+    unused = ValueInfo(name="unused", type="", shape=None)
+    kept = replace(manifest, inputs=(x, unused), outputs=(x, *manifest.outputs))
+    assert [value.name for value in kept.outputs] == ["x", "y"]
+    assert replace(kept, partitions=(), outputs=(x,)).partitions == ()
+
+
+@pytest.mark.parametrize("name", ["n", "n" * 255, "ü" * 127, "a b", "模型", "😀", "a/b", "' ; --"])
+def test_name_that_people_can_read_is_kept(name):
+    check_model_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "n" * 256, "ü" * 128, "\n", "\x1b[0m", "\x85", "\u2029", 1])
+def test_name_that_people_can_not_read_is_refused(name):
+    with pytest.raises(SealedFormatError, match="name"):
+        check_model_name(name)
+
+
+def test_messages_do_not_give_names_away(forge):
+    with pytest.raises(SealedFormatError) as caught:
+        partition(inputs=("secret-layer", "secret-layer"))
+    assert "secret" not in str(caught.value) + caught.value.where + caught.value.hint
