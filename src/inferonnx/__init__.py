@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inferonnx.app import Key, Pin, Session, open, seal, verify
+    from inferonnx.app import Key, Pin, Session, open, seal, verify  # noqa: A004 - as archives name it
     from inferonnx.errors import InferonnxError
 
 __version__ = "0.1.0"

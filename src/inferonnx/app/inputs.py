@@ -16,7 +16,7 @@ from inferonnx.runtime.files import read_file, whole_file
 from inferonnx.tensors import encode_npy, encode_npz, parse_npy, parse_npz, parse_tensor_pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from inferonnx.tensors import Tensor
 
@@ -24,7 +24,12 @@ _SUFFIXES = (".npz", ".npy", ".pb")
 
 
 def load_samples(path: str, input_names: Sequence[str]) -> list[dict[str, Tensor]]:
-    """Return the samples at `path`, each a mapping from input name to tensor.
+    """Return all samples at `path`; arguments and errors as for `iter_samples`."""
+    return list(iter_samples(path, input_names))
+
+
+def iter_samples(path: str, input_names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Yield the samples at `path`, one in memory at a time: input name to tensor.
 
     Args:
         path: A file; a folder with the inputs of one sample (`input_0.pb`, ...);
@@ -36,23 +41,21 @@ def load_samples(path: str, input_names: Sequence[str]) -> list[dict[str, Tensor
         TensorError: A file is broken, or names an input that the model has not.
     """
     if not os.path.isdir(path):
-        return [_bind(path, _read(path), input_names)]
+        yield _bind(path, _read(path), input_names)
+        return
     entries = sorted(os.listdir(path), key=_by_number)
     inputs = [e for e in entries if e.startswith("input") and e.endswith((".pb", ".npy"))]
     if inputs:
-        return [_bind(path, [t for e in inputs for t in _read(os.path.join(path, e))], input_names)]
-    samples = [
-        sample
-        for entry in entries
-        if entry.endswith(_SUFFIXES) or os.path.isdir(os.path.join(path, entry))
-        for sample in load_samples(os.path.join(path, entry), input_names)
-    ]
+        yield _bind(path, [t for e in inputs for t in _read(os.path.join(path, e))], input_names)
+        return
+    samples = [e for e in entries if e.endswith(_SUFFIXES) or os.path.isdir(os.path.join(path, e))]
     if not samples:
         raise UsageError(
             f"no inputs in folder {path!r}",
             hint="It needs input_0.pb, input_0.npy, ..., or .npz files, or folders of those.",
         )
-    return samples
+    for entry in samples:
+        yield from iter_samples(os.path.join(path, entry), input_names)
 
 
 def save_outputs(path: str, outputs: Mapping[str, Tensor]) -> None:

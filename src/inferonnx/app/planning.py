@@ -206,7 +206,7 @@ def _plan(
     if strategy == "paper":
         from inferonnx.plan import plan_paper
 
-        return plan_paper(
+        walked: Plan = plan_paper(
             prepared.graph,
             memory=memory,
             rates=rates,
@@ -214,6 +214,7 @@ def _plan(
             memory_intensive=memory_intensive,
             uncuttable=prepared.uncuttable,
         )
+        return walked
     if strategy != "optimal":
         raise UsageError(f"no strategy is called {strategy!r}", hint="There are: optimal, paper.")
     while True:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str], None]
 
+AVX2_CHANNELS = 8
 TARGETS = ("native", "generic", "avx2")
 
 
@@ -93,7 +94,7 @@ def seal(
         os.fspath(model),
         dims=dims or {},
         sample=sample,
-        layout=layout_for(target),
+        layout=layout_for(target, strategy),
         progress=progress,
     ) as prepared:
         planned = plan_model(
@@ -133,24 +134,26 @@ def seal(
     )
 
 
-def layout_for(target: str) -> str:
+def layout_for(target: str, strategy: str) -> str:
     """Return the layout to prepare a model in for `target`.
+
+    The paper's walk is over the original graph, which no processor is special to.
 
     Raises:
         TargetError: This machine can't optimise for that target exactly.
     """
     if target in ("native", "generic"):
-        return target
+        return "original" if strategy == "paper" else target
     if target not in TARGETS:
         raise TargetError(
             f"no target is called {target!r}", hint=f"There are: {', '.join(TARGETS)}."
         )
-    from inferonnx.model import native_layout
+    from inferonnx.model.layout import block_channels
 
-    if native_layout() != "nchwc8":
+    if block_channels() != AVX2_CHANNELS:
         raise TargetError(
-            f"this machine's onnxruntime lays weights out as {native_layout()}, and can't make "
-            "the 8-channel layout of AVX2 exactly",
+            f"onnxruntime lays weights out in blocks of {block_channels()} channels here, and "
+            f"can't make those of {AVX2_CHANNELS} of AVX2 exactly",
             hint="Seal with --target generic, or on a machine with AVX2 and without AVX-512.",
         )
     return "native"

@@ -50,7 +50,7 @@ def bench_cases(
     cases = []
     for name in names:
         progress(f"{name}: building")
-        build(name, models, progress=progress)
+        build(name, str(models))
         onnx_path = models / name / f"{name}.onnx"
         samples = _samples(onnx_path, models / name / "test_data_set_0", work / name)
         sealed = {}
@@ -84,7 +84,7 @@ def _samples(onnx_path: Path, first: Path, folder: Path) -> list[Path]:
             for name, value in arrays.items()
         }
         paths.append(folder / f"sample_{i}.npz")
-        np.savez(paths[-1], **varied)
+        np.savez(paths[-1], **varied)  # type: ignore[arg-type]  # names of its own keyword arguments
     return paths
 
 

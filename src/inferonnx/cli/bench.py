@@ -106,7 +106,9 @@ def _stream(options: argparse.Namespace) -> int:
         )
     finally:
         progress.done()
-    report = output / ("bench-stream-no-page-drop.json" if options.no_page_drop else "bench-stream.json")
+    report = output / (
+        "bench-stream-no-page-drop.json" if options.no_page_drop else "bench-stream.json"
+    )
     with whole_file(str(report)) as file:
         file.write(as_json(machine, rows).encode())
     print(_table(rows))

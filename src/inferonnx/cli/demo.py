@@ -91,7 +91,7 @@ class _Stage:
         from inferonnx.runtime.files import read_file
 
         trained = self._models / "trained"
-        zoo.fetch("magika", trained)
+        zoo.fetch("magika", str(trained))
         path = path or Path(__file__)
         sample = self._folder / "magika.npz"
         window = magika_input(read_file(str(path)))
@@ -118,20 +118,19 @@ class _Stage:
         from inferonnx.model.plain import PlainModel
 
         print(f"\nNow a large one: {name}, rebuilt with made-up weights.  (inferonnx zoo build)")
-        progress = Progress()
-        built = zoo.build(name, self._models, progress=progress)
-        progress.done()
-        arrays = load_arrays(built.path, str(built.path.parent / "test_data_set_0"))[0]
+        zoo.build(name, str(self._models))
+        model = self._models / name / f"{name}.onnx"
+        arrays = load_arrays(model, str(model.parent / "test_data_set_0"))[0]
         sample = self._folder / "large.npz"
         np.savez(sample, **arrays)
-        sealed = self._seal(built.path, sample)
+        sealed = self._seal(model, sample)
         with np.load(self._run(sealed, sample)[1]) as outputs:
             mine = outputs[outputs.files[0]]
-        theirs = next(iter(PlainModel(built.path).run(arrays).values()))
+        theirs = next(iter(PlainModel(model).run(arrays).values()))
         difference = float(np.abs(mine - theirs).max())
         print(f"\nlargest output: {int(mine.argmax())}, plain onnxruntime: {int(theirs.argmax())}")
         print(f"largest difference between the two: {difference:.2g}")
-        self._compare(built.path, sealed, sample)
+        self._compare(model, sealed, sample)
         self._attack(sealed, sample)
 
     def _seal(self, model: Path, sample: Path) -> Path:

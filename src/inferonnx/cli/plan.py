@@ -47,6 +47,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from inferonnx.app.plan_report import plan_facts
     from inferonnx.app.planning import least_memory, plan_model
+    from inferonnx.app.sealing import layout_for
     from inferonnx.model import prepare
     from inferonnx.report import plan_page, table
     from inferonnx.runtime.files import whole_file
@@ -58,7 +59,7 @@ def _plan(options: argparse.Namespace) -> int:
             options.model,
             dims=arguments["dims"],
             sample=arguments["sample"],
-            layout="native",
+            layout=layout_for("native", options.strategy),
             progress=progress,
         ) as prepared:
             if options.least:

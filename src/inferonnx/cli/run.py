@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.app.inputs import load_samples, save_outputs
+from inferonnx.app.inputs import iter_samples, save_outputs
 from inferonnx.app.opening import open as open_sealed
 from inferonnx.cli.keys import load_key
 from inferonnx.cli.options import add_json, add_key, add_memory, verb
@@ -50,7 +50,9 @@ def add_parser(verbs: Verbs, name: str) -> None:
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write outputs: .npz or .npy")
     add_memory(parser, None, "default: the budget of seal; more keeps more resident")
-    parser.add_argument("--repeat", metavar="N", type=int, default=1, help="run N times")
+    parser.add_argument(
+        "--repeat", metavar="N", type=int, default=1, help="run each sample N times"
+    )
     parser.add_argument("--threads", metavar="N", type=int, help="threads (default: all cores)")
     parser.add_argument(
         "--pin",
@@ -88,13 +90,13 @@ def _run(options: argparse.Namespace) -> int:
         as_numpy=False,
         page_drop=not options.no_page_drop,
     ) as session:
-        samples = load_samples(options.input, [value.name for value in session.get_inputs()])
         events: list[PassEvent] = []
         if options.trace:
             session.trace(events.append)
         latency_ms = []
-        for _ in range(options.repeat):
-            for sample in samples:
+        inputs = [value.name for value in session.get_inputs()]
+        for sample in iter_samples(options.input, inputs):
+            for _ in range(options.repeat):
                 start = time.perf_counter()
                 outputs = session.run(None, sample)
                 latency_ms.append((time.perf_counter() - start) * 1e3)

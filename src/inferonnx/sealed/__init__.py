@@ -48,6 +48,7 @@ from inferonnx.sealed.manifest import (
     ValueInfo,
     Weight,
     check_model_name,
+    is_model_name,
     lay_out_weights,
     weight_bytes,
 )
@@ -108,6 +109,7 @@ __all__ = [
     "encode_owner_key",
     "encode_protected_owner_key",
     "file_keys",
+    "is_model_name",
     "is_protected",
     "lay_out_weights",
     "leaf_hash",

@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
-from inferonnx.errors import SealedFormatError
+from inferonnx.errors import SealedFormatError, UsageError
 from inferonnx.sealed.constants import (
     DTYPE_BITS,
     MAX_INTEGER,
@@ -280,7 +280,8 @@ class Manifest:
     tags: Blob = field(default=b"")
 
     def __post_init__(self) -> None:
-        check_model_name(self.name)
+        if not is_model_name(self.name):
+            raise _refuse("name", f"is not 1 to {MAX_NAME_BYTES} bytes without control characters")
         for name in ("producer", "strategy", "sample_digest"):
             _check_text(name, getattr(self, name))
         _check_names("metadata", tuple(self.metadata))
@@ -346,27 +347,41 @@ def lay_out_weights(weights: Iterable[tuple[str, int, tuple[int, ...]]]) -> tupl
     return tuple(placed)
 
 
-def check_model_name(name: str) -> None:
-    """Raise SealedFormatError unless `name` can name a model: 1 to 255 bytes, no controls."""
-    _check_text("name", name, MAX_NAME_BYTES)
+def is_model_name(name: object) -> bool:
+    """Return whether `name` can name a model: text of 1 to 255 bytes, no control characters."""
+    if type(name) is not str or not name:
+        return False
+    try:
+        n_bytes = len(name.encode())
+    except UnicodeEncodeError:
+        return False
     # Spelled out rather than str.isprintable, whose answer changes with the version of Unicode.
-    if not name or any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" for c in name):
-        raise _refuse("name", "is empty or has control characters")
+    controls = any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" for c in name)
+    return n_bytes <= MAX_NAME_BYTES and not controls
+
+
+def check_model_name(name: str) -> None:
+    """Raise UsageError unless `name`, which a person gave, can name a model."""
+    if not is_model_name(name):
+        raise UsageError(
+            f"{name[:80]!r} can't be the name of a model",
+            hint=f"A name has 1 to {MAX_NAME_BYTES} bytes and no control characters.",
+        )
 
 
 def _aligned(offset: int) -> int:
     return -(-offset // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
 
 
-def _check_text(what: str, value: object, most: int = MAX_TEXT_BYTES) -> None:
+def _check_text(what: str, value: object) -> None:
     if type(value) is not str:
         raise _refuse(what, "is not text")
     try:
         n_bytes = len(value.encode())
     except UnicodeEncodeError as error:
         raise _refuse(what, "is not valid Unicode") from error
-    if n_bytes > most:
-        raise _refuse(what, f"is longer than {most} bytes")
+    if n_bytes > MAX_TEXT_BYTES:
+        raise _refuse(what, f"is longer than {MAX_TEXT_BYTES} bytes")
 
 
 def _check_int(what: str, value: object) -> None:

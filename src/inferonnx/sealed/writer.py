@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from inferonnx.crypto import Secret, Suite, sha256
-from inferonnx.errors import SealedFormatError
+from inferonnx.errors import SealedFormatError, UsageError
 from inferonnx.sealed.binding import manifest_aad, segment_aad
 from inferonnx.sealed.constants import (
     DATA_KEY_BYTES,
@@ -72,11 +72,12 @@ class SealWriter:
             wrap_salt: 32 random bytes, likewise (S-18).
 
         Raises:
-            SealedFormatError: The release or the number of segments is beyond its limit.
+            UsageError: The release is beyond its limit.
+            SealedFormatError: The number of segments is.
             UnavailableError: The suite's library is not installed.
         """
         if not 0 <= release <= MAX_RELEASE:
-            raise SealedFormatError(f"release {release} is outside 0 to {MAX_RELEASE}")
+            raise UsageError(f"a release is a number from 0 to {MAX_RELEASE}, not {release}")
         if len(data_key) != DATA_KEY_BYTES or len(wrap_salt) != WRAP_SALT_BYTES:
             raise ValueError("a data key and a salt of 32 random bytes each are needed")
         self._key, self._suite, self._release = key, suite, release

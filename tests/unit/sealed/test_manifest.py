@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferonnx.errors import SealedFormatError
+from inferonnx.errors import SealedFormatError, UsageError
 from inferonnx.sealed import (
     Check,
     Partition,
     ValueInfo,
     Weight,
     check_model_name,
+    is_model_name,
     lay_out_weights,
     weight_bytes,
 )
@@ -180,12 +181,22 @@ def test_input_may_be_an_output_and_values_may_be_unused(forge):
 
 @pytest.mark.parametrize("name", ["n", "n" * 255, "ü" * 127, "a b", "模型", "😀", "a/b", "' ; --"])
 def test_name_that_people_can_read_is_kept(name):
+    assert is_model_name(name)
     check_model_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "n" * 256, "ü" * 128, "\n", "\x1b[0m", "\x85", "\u2029", 1])
-def test_name_that_people_can_not_read_is_refused(name):
+@pytest.mark.parametrize(
+    "name", ["", "n" * 256, "ü" * 128, "\n", "\x1b[0m", "\x85", "\u2029", "\ud800", 1]
+)
+def test_name_that_people_can_not_read_is_refused(forge, name):
+    assert not is_model_name(name)
     with pytest.raises(SealedFormatError, match="name"):
+        replace(forge.tiny_manifest(), name=name)
+
+
+@pytest.mark.parametrize("name", ["", "\n", "n" * 256])
+def test_name_that_a_person_gave_is_a_matter_of_usage(name):
+    with pytest.raises(UsageError, match="name of a model"):
         check_model_name(name)
 
 

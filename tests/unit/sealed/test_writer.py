@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from inferonnx.crypto import AEGIS_256X2, AES_256_GCM, SUITES, Secret
-from inferonnx.errors import SealedFormatError
+from inferonnx.errors import SealedFormatError, UsageError
 from inferonnx.sealed import (
     HEADER_BYTES,
     SEGMENT_BYTES,
@@ -152,7 +152,7 @@ def test_calls_out_of_order_are_refused_and_change_nothing(forge, steps):
 
 @pytest.mark.parametrize("release", [-1, MAX_RELEASE + 1])
 def test_release_beyond_its_limit_is_refused(forge, release):
-    with pytest.raises(SealedFormatError, match="release"):
+    with pytest.raises(UsageError, match="release"):
         writer_for(forge.tiny_manifest(), forge.OWNER, release=release)
 
 
