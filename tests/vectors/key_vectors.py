@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forge import OWNER, derived
+from vector_forge import OWNER, derived
 
 from inferonnx.crypto import AEGIS_256X2, AES_256_GCM, Secret
 from inferonnx.sealed import encode_owner_key, encode_protected_owner_key

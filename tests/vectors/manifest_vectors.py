@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from forge import seal
+from vector_forge import seal
 
 from inferonnx.crypto import AES_256_GCM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from collect import Vectors
+    from vector_collect import Vectors
 
 
 def on_text(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from collect import Vectors, flip
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
-from forge import KEYS, OWNER, RELEASE, derived, finish, root_of, seal, tiny_manifest
+from vector_collect import Vectors, flip
+from vector_forge import KEYS, OWNER, RELEASE, derived, finish, root_of, seal, tiny_manifest
 
 from inferonnx.crypto import AEGIS_256X2, AES_256_GCM, Suite, ed25519_sign, sha256
 from inferonnx.sealed import ModelPin, ReleasePin

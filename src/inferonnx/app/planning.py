@@ -18,6 +18,7 @@ from inferonnx.app.trial import PartitionRefusedError, Trial, run_trial
 from inferonnx.app.writing import Draft, write_sealed
 from inferonnx.crypto import SUITES, Suite
 from inferonnx.errors import InfeasibleBudgetError, ModelError, UsageError
+from inferonnx.graph import Liveness
 from inferonnx.plan import MemoryModel, Plan, Rates, plan_optimal
 from inferonnx.sealed import encode_owner_key
 from inferonnx.sizes import KIB, MIB, format_size
@@ -25,6 +26,7 @@ from inferonnx.sizes import KIB, MIB, format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from inferonnx.graph import Graph
     from inferonnx.model import Prepared
     from inferonnx.runtime.ort import Exported
 
@@ -117,9 +119,10 @@ def plan_model(
         stream_bytes_per_s=_RATES[suite], partition_overhead_s=_RUN_S, stream_overhead_s=_HANDOVER_S
     )
     tried: dict[tuple[int, ...], tuple[Draft, Trial, tuple[int, int]]] = {}
-    refused = 0
-    for attempt in range(ROUNDS + len(prepared.graph.nodes)):
-        progress(f"planning, round {attempt + 1 - refused}")
+    n_planned = 0
+    while True:
+        n_planned += 1
+        progress(f"planning, round {n_planned}")
         plan = _plan(
             prepared,
             strategy,
@@ -128,23 +131,23 @@ def plan_model(
             memory=memory,
             rates=rates,
             memory_intensive=memory_intensive,
+            measured=bool(tried),
         )
-        if plan.cuts not in tried:
-            try:
-                tried[plan.cuts] = _try(prepared, plan, chosen, scratch, progress)
-            except PartitionRefusedError as error:
-                refused += 1
-                _keep_constant(prepared, plan, error)
-                tried.clear()
-                continue
-        elif attempt - refused > 0:
+        if plan.cuts in tried and n_planned > 1:
             break
-        draft, trial, arena = tried[plan.cuts]
+        try:
+            tried[plan.cuts] = _try(prepared, plan, chosen, scratch, progress)
+        except PartitionRefusedError as error:
+            _keep_constant(prepared, plan, error)
+            tried.clear()
+            n_planned = 0
+            continue
+        if n_planned == ROUNDS:
+            break
+        trial = tried[plan.cuts][1]
         memory = _measured_memory(memory, plan, trial)
         if trial.stream_bytes_per_s:
             rates = replace(rates, stream_bytes_per_s=trial.stream_bytes_per_s)
-        if attempt - refused >= ROUNDS:
-            break
     draft, trial, arena = tried[plan.cuts]
     least = trial.floor_bytes + trial.pass_bytes + MARGIN_BYTES + draft.largest_block_bytes
     if least > budget_bytes:
@@ -202,7 +205,9 @@ def _plan(
     memory: MemoryModel,
     rates: Rates,
     memory_intensive: frozenset[str],
+    measured: bool,
 ) -> Plan:
+    """Return a plan; before anything was measured one that does not fit will do for a trial."""
     if strategy == "paper":
         from inferonnx.plan import plan_paper
 
@@ -217,6 +222,7 @@ def _plan(
         return walked
     if strategy != "optimal":
         raise UsageError(f"no strategy is called {strategy!r}", hint="There are: optimal, paper.")
+    uncuttable = prepared.uncuttable | _wasteful_cuts(prepared.graph)
     while True:
         try:
             return plan_optimal(
@@ -224,19 +230,42 @@ def _plan(
                 budget_bytes=budget,
                 memory=memory,
                 rates=rates,
-                uncuttable=prepared.uncuttable,
+                uncuttable=uncuttable,
                 block_limit_bytes=limit,
             )
-        except InfeasibleBudgetError:
-            if limit <= LEAST_BLOCK_BYTES:
+        except InfeasibleBudgetError as error:
+            if limit > LEAST_BLOCK_BYTES:
+                limit //= 2
+            elif measured:
                 raise
-            limit //= 2
+            else:
+                budget = error.needed_bytes
+
+
+def _wasteful_cuts(graph: Graph) -> frozenset[int]:
+    """Return cuts before nodes without weights that would leave less to carry over behind them.
+
+    A pool that shrinks its input belongs to what came before: cut off from it, the
+    larger value is held while the next partition runs, and breaks up the arena.
+    """
+    alive = Liveness(graph)
+    return frozenset(
+        cut
+        for cut in range(1, len(graph.nodes))
+        if not graph.nodes[cut].weights
+        and alive.boundary_bytes(cut + 1) <= alive.boundary_bytes(cut)
+    )
 
 
 def _try(
     prepared: Prepared, plan: Plan, suite: Suite, scratch: str | None, progress: Progress
 ) -> tuple[Draft, Trial, tuple[int, int]]:
-    """Seal provisionally and measure, with each way to run the arena; keep the smallest peak."""
+    """Seal provisionally and measure ways to run the arena; keep the one of smallest peak.
+
+    Which is best differs by model: a first region that is a little too small makes
+    the arena grow by a second one. The first that holds no more than the
+    activations and the usual overhead is taken.
+    """
     draft = Draft.of(prepared, plan)
     key = Key.generate()
     text = encode_owner_key(key.owner)
@@ -247,7 +276,7 @@ def _try(
         progress("sealing for a trial")
         unmeasured = manifest_of(draft, name="trial")
         write_sealed(path, draft, unmeasured, key=key.owner, suite=suite, release=0)
-        for arena in ((0, planned), (1, 0)):
+        for arena in ((0, planned + MIB), (1, 0), (0, planned * 5 // 4 + MIB)):
             progress("measuring a pass")
             trial = run_trial(
                 path,
@@ -256,8 +285,10 @@ def _try(
                 arena_strategy=arena[0],
                 arena_bytes=arena[1],
             )
-            if best is None or trial.pass_bytes < best[1].pass_bytes - MIB:
+            if best is None or trial.pass_bytes < best[1].pass_bytes:
                 best = draft, trial, arena
+            if trial.pass_bytes <= planned + _PASS_OVERHEAD_BYTES + MIB:
+                break
     if best is None:
         raise ModelError("the model was not measured")
     return best

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -74,6 +73,8 @@ def run_trial(
         PartitionRefusedError: onnxruntime refuses or fails one partition.
         UnavailableError: The child died.
     """
+    import subprocess
+
     config = {
         "path": path,
         "key": key_text.decode("ascii"),
@@ -105,10 +106,9 @@ def run_trial(
 
 def child() -> None:
     """Measure what standard input names, and answer on standard output."""
-    head, _, body = sys.stdin.buffer.read().partition(b"\n")
-    config = json.loads(head)
+    config = json.loads(sys.stdin.buffer.readline())
     try:
-        answer, outputs = _measure(config, body)
+        answer, outputs = _measure(config)
     except PartitionRefusedError as error:
         answer, outputs = {"refused": error.partition, "text": error.private_text}, {}
     except InferonnxError as error:
@@ -128,9 +128,7 @@ def _rebuilt(words: list[str]) -> InferonnxError:
     return error
 
 
-def _measure(
-    config: dict[str, Any], encoded_sample: bytes
-) -> tuple[dict[str, object], dict[str, Exported]]:
+def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Exported]]:
     from inferonnx.app.keys import Key
     from inferonnx.app.opening import open_unplanned
     from inferonnx.runtime import process
@@ -142,7 +140,7 @@ def _measure(
     session.trace(events.append)
     floor = process.resident_bytes() or 0
     process.forget_peak()
-    sample = decode_values(encoded_sample)  # reading inputs is part of what a run needs
+    sample = decode_values(sys.stdin.buffer.read())  # reading inputs is part of what a run needs
     try:
         for _ in range(RUNS):
             events.clear()

@@ -114,7 +114,13 @@ class Draft:
         return made
 
     def drop_unread(self) -> None:
-        """Forget constants and weights that no node reads."""
+        """Forget nodes that no output needs, and constants and weights that no node reads."""
+        needed, live = set(self.outputs), []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                needed.update(reads(node))
+                live.append(node)
+        self.nodes = live[::-1]
         read = {name for node in self.nodes for name in reads(node)}
         self.constants = {name: t for name, t in self.constants.items() if name in read}
         self.sparse = {name: t for name, t in self.sparse.items() if name in read}

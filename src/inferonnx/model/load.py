@@ -14,6 +14,7 @@ The weights of external files are not read.
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from inferonnx.tensors import DType
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onnx import ModelProto, TensorProto
+    from onnx import ModelProto, TensorProto, ValueInfoProto
 
 # protobuf reads no message of 2 GiB or more.
 _PROTOBUF_LIMIT_BYTES = 2**31 - 1
@@ -42,13 +43,19 @@ class ModelFile:
 
     Attributes:
         path: Where it is.
-        proto: Its content, external data left where it is.
         n_bytes: Size of the file and of its external files together.
+        ir_version: Version of the file format.
+        inputs: Names of the graph's inputs, those with an initializer included.
+        outputs: The graph's outputs as declared.
+        initialized: Names of the graph's initializers.
     """
 
     path: str
-    proto: ModelProto
     n_bytes: int
+    ir_version: int
+    inputs: tuple[str, ...]
+    outputs: tuple[ValueInfoProto, ...]
+    initialized: frozenset[str]
 
 
 def load_model(path: str) -> ModelFile:
@@ -58,25 +65,52 @@ def load_model(path: str) -> ModelFile:
         ModelError: A check failed.
         UnavailableError: The file can't be read.
     """
-    proto, n_bytes = _parse(path, _read(path))
+    proto, n_bytes = _read(path)
     n_bytes += _check_external(path, proto)
     _check_graph(path, proto)
-    return ModelFile(path=path, proto=proto, n_bytes=n_bytes)
+    graph = proto.graph
+    return ModelFile(
+        path=path,
+        n_bytes=n_bytes,
+        ir_version=proto.ir_version,
+        inputs=tuple(value.name for value in graph.input),
+        # Copies: a part of a message keeps all of it, with its weights, alive.
+        outputs=tuple(_copy(value) for value in graph.output),
+        initialized=frozenset(
+            [tensor.name for tensor in graph.initializer]
+            + [sparse.values.name for sparse in graph.sparse_initializer]
+        ),
+    )
 
 
-def _read(path: str) -> bytes:
+def _copy(value: ValueInfoProto) -> ValueInfoProto:
+    copy = onnx.ValueInfoProto()
+    copy.CopyFrom(value)
+    return copy
+
+
+def _read(path: str) -> tuple[ModelProto, int]:
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             raise ModelError(
                 f"{path!r} is not a file", where=path, hint="Give the path of an .onnx file."
             )
-        with open(path, "rb") as file:
-            content = file.read(_PROTOBUF_LIMIT_BYTES + 1)
+        if status.st_size == 0:
+            raise ModelError(f"{path!r} is empty", where=path)
+        with (
+            open(path, "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            memoryview(mapped) as content,
+        ):
+            return _parse(path, content), len(content)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(f"there is no file {path!r}", where=path) from error
     except OSError as error:
         raise UnavailableError(f"{path!r} can't be read: {error.strerror}", where=path) from error
+
+
+def _parse(path: str, content: memoryview) -> ModelProto:
     if len(content) > _PROTOBUF_LIMIT_BYTES:
         raise ModelError(
             f"{path!r} is larger than an ONNX file can be (2 GiB)",
@@ -84,12 +118,8 @@ def _read(path: str) -> bytes:
             hint="Larger models keep their weights in external data: save it with onnx.save(..., "
             "save_as_external_data=True).",
         )
-    return content
-
-
-def _parse(path: str, content: bytes) -> tuple[ModelProto, int]:
     hint = "Is it the right file, and was it downloaded whole?"
-    if content.startswith(b"version https://git-lfs"):
+    if bytes(content[:23]) == b"version https://git-lfs":
         raise ModelError(
             f"{path!r} is a Git LFS pointer, not a model", where=path, hint="Run git lfs pull."
         )
@@ -97,17 +127,16 @@ def _parse(path: str, content: bytes) -> tuple[ModelProto, int]:
         proto = onnx.ModelProto.FromString(content)
     except Exception as error:  # protobuf's classes differ between its implementations
         # A model starts with its IR version: field 1, a small number.
-        looks_like_onnx = content[:1] == b"\x08" and content[1:2] < b"\x40"
+        looks_like_onnx = len(content) > 1 and content[0] == 0x08 and content[1] < 0x40
         problem = "is cut off or damaged" if looks_like_onnx else "is not an ONNX model"
         raise ModelError(f"{path!r} {problem}", where=path, hint=hint) from error
     if not proto.ir_version or not proto.HasField("graph"):
-        problem = "is empty" if not content else "is not an ONNX model"
-        raise ModelError(f"{path!r} {problem}", where=path, hint=hint)
+        raise ModelError(f"{path!r} is not an ONNX model", where=path, hint=hint)
     if not proto.opset_import and proto.ir_version >= 3:
         raise ModelError(
             f"{path!r} is not a whole ONNX model: it names no operator set", where=path, hint=hint
         )
-    return proto, len(content)
+    return proto
 
 
 def _tensors(proto: ModelProto) -> Iterator[TensorProto]:

@@ -72,11 +72,6 @@ class Measured:
     pinned: set[str] = field(default_factory=set)
     outputs: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def ranks(self) -> dict[str, int]:
-        """Ranks of the tensors seen."""
-        return {name: len(shape) for name, shape in self.shapes.items()}
-
 
 class Walk:
     """One walk over a draft on a sample, piece by piece, keeping what is still needed."""
@@ -205,7 +200,7 @@ class Walk:
             inputs=inputs,
             outputs=outputs,
             weights=weights,
-            ranks=self._measured.ranks,
+            shapes=self._measured.shapes,
             pinned=self._measured.pinned,
             named=True,
         )

@@ -79,10 +79,9 @@ def optimise(model: ModelFile, *, layout: str, inline_bytes: int) -> Optimised:
         except Exception as error:
             raise _cut_off() from error
         files = _Files(scratch.map_data())
-    initialized = {tensor.name for tensor in model.proto.graph.initializer}
-    initialized.update(tensor.values.name for tensor in model.proto.graph.sparse_initializer)
+    inputs = frozenset(model.inputs) - model.initialized
     try:
-        return Optimised(_draft(proto, files, inline_bytes, initialized), session)
+        return Optimised(_draft(proto, files, inline_bytes, inputs), session)
     except ModelError as error:
         raise _cut_off() from error
 
@@ -106,7 +105,7 @@ def _cut_off() -> UnavailableError:
 
 
 def _draft(
-    proto: ModelProto, files: Mapping[str, Any], inline_bytes: int, initialized: set[str]
+    proto: ModelProto, files: Mapping[str, Any], inline_bytes: int, inputs: frozenset[str]
 ) -> Draft:
     graph = proto.graph
     draft = Draft(
@@ -114,8 +113,8 @@ def _draft(
         opsets=_opsets(proto),
         nodes=list(graph.node),
         # An input with an initializer is a constant to us: a file of IR version 3 lists
-        # every initializer as an input, and ones that were folded away stay listed.
-        inputs=[value for value in graph.input if value.name not in initialized],
+        # every initializer as an input, even those that onnxruntime made or removed.
+        inputs=[value for value in graph.input if value.name in inputs],
         outputs=[value.name for value in graph.output],
         sparse={tensor.values.name: tensor for tensor in graph.sparse_initializer},
         names={name for name in all_names(graph) if name},
@@ -124,6 +123,7 @@ def _draft(
         _add_initializer(draft, tensor, files, inline_bytes)
     hoist(draft, files, inline_bytes)
     _compute_constant_outputs(draft)
+    draft.drop_unread()
     for inner in all_graphs(graph):
         for node in inner.node:
             node.ClearField("doc_string")

@@ -10,6 +10,7 @@ import numpy as np
 from inferonnx.errors import ModelError
 from inferonnx.model.load import load_model
 from inferonnx.model.onnxruntime_door import open_session, reason, refusal, session_options
+from inferonnx.model.values import run_whole
 from inferonnx.tensors import DType
 
 if TYPE_CHECKING:
@@ -46,9 +47,8 @@ class PlainModel:
         Raises:
             ModelError: onnxruntime fails on this sample.
         """
-        names = [value.name for value in self._session.get_outputs()]
         try:
-            return dict(zip(names, self._session.run(None, dict(sample)), strict=True))
+            return run_whole(self._session, sample)
         except Exception as error:
             raise ModelError(f"onnxruntime fails on the input: {reason(error)}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from inferonnx.model.rewrite_matmul import rewrite_matmuls
 from inferonnx.model.sample import check_dims, check_sample, synthesised
 from inferonnx.model.split_gather import split_gathers
 from inferonnx.model.subgraphs import reads
-from inferonnx.model.types import dims_of, infer_types, type_text
+from inferonnx.model.types import dims_of, infer_types, may_be, type_text
+from inferonnx.model.values import run_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
     from inferonnx.model.draft import Draft
     from inferonnx.model.load import ModelFile
     from inferonnx.model.measure import Measured
-    from inferonnx.model.types import Dims
+
+# How long to look for a sample whose answers are finite, once one runs at all.
+_TRIALS_S = 5.0
 
 # From this IR version on, an input with an initializer is one with a default.
 _OVERRIDABLE_IR = 4
@@ -46,7 +50,7 @@ def prepare(
     dims: Mapping[str, int] | None = None,
     sample: Mapping[str, Any] | None = None,
     layout: str = "native",
-    piece_bytes: int = 10 * 2**20,
+    piece_bytes: int = 9 * 2**20,
     inline_bytes: int = 1024,
     progress: Callable[[str], None] | None = None,
 ) -> Prepared:
@@ -82,7 +86,7 @@ def prepare(
     chosen, expected = _run_plain(plain, draft.inputs, dims or {}, sample)
     metadata = dict(plain.get_modelmeta().custom_metadata_map)
     del plain
-    notes = list(_overridable(model))
+    notes = [*_overridable(model), *_open_dims(draft, chosen, given=sample is not None)]
     notes += _rewrite(draft, chosen, layout=layout, piece_bytes=piece_bytes)
     infer_types(draft)
     uncuttable = uncuttable_cuts(draft)
@@ -117,7 +121,7 @@ def _rewrite(
     draft: Draft, sample: Mapping[str, Any], *, layout: str, piece_bytes: int
 ) -> tuple[str, ...]:
     """Rewrite and split the draft's operators in place, unless the graph shall stay as it is."""
-    if layout == "original":
+    if layout == "original" or not draft.nodes:
         return ()
     session = infer_types(draft)
     shapes = seen_shapes(draft, session, sample, uncuttable_cuts(draft))
@@ -170,12 +174,28 @@ def _mended(
     return measured
 
 
+def _open_dims(draft: Draft, sample: Mapping[str, Any], *, given: bool) -> list[str]:
+    """Return a note on the sizes that open dims were measured with."""
+    if given:
+        return []
+    sizes: dict[str, int] = {}
+    for value in draft.inputs:
+        dims = dims_of(value.type) or ()
+        shape = getattr(sample.get(value.name), "shape", ())
+        for place, (dim, size) in enumerate(zip(dims, shape, strict=False)):
+            if not isinstance(dim, int):
+                sizes[dim or f"{value.name}[{place}]"] = size
+    if not sizes:
+        return []
+    listed = ", ".join(f"{name}={size}" for name, size in sizes.items())
+    return [f"measured with open dims {listed}; --dim or --input measure with others"]
+
+
 def _overridable(model: ModelFile) -> list[str]:
     """Return a note if the model lets callers replace initializers, which a sealed one does not."""
-    if model.proto.ir_version < _OVERRIDABLE_IR:
+    if model.ir_version < _OVERRIDABLE_IR:
         return []  # there, every initializer had to be an input
-    constants = {tensor.name for tensor in model.proto.graph.initializer}
-    names = [value.name for value in model.proto.graph.input if value.name in constants]
+    names = [name for name in model.inputs if name in model.initialized]
     if not names:
         return []
     return [f"{len(names)} inputs that have a default, such as {names[0]!r}, are constants here"]
@@ -200,22 +220,16 @@ def _kept_whole(draft: Draft, measured: Measured, uncuttable: frozenset[int]) ->
 
 def _output_signatures(model: ModelFile, draft: Draft, measured: Measured) -> tuple[Signature, ...]:
     """Return the outputs as the file declares them, where that is no lie on the sample."""
-    declared = {value.name: value.type for value in model.proto.graph.output}
+    declared = {value.name: value.type for value in model.outputs}
     signatures = []
     for name in draft.outputs:
         inferred = draft.types[name]
         claimed, dims = dims_of(declared[name]), dims_of(inferred)
         seen = measured.shapes.get(name)
-        if claimed is not None and seen is not None and _may_be(claimed, seen):
+        if claimed is not None and seen is not None and may_be(claimed, seen):
             dims = claimed
         signatures.append(Signature(name, type_text(inferred), dims))
     return tuple(signatures)
-
-
-def _may_be(dims: Dims, shape: tuple[int, ...]) -> bool:
-    return len(dims) == len(shape) and all(
-        not isinstance(dim, int) or dim == size for dim, size in zip(dims, shape, strict=True)
-    )
 
 
 def _run_plain(
@@ -225,11 +239,10 @@ def _run_plain(
     sample: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a sample that the model takes, and plain onnxruntime's outputs on it."""
-    names = [value.name for value in plain.get_outputs()]
     if sample is not None:
         check_sample(inputs, sample)
         try:
-            return dict(sample), dict(zip(names, plain.run(None, dict(sample)), strict=True))
+            return dict(sample), run_whole(plain, sample)
         except Exception as error:
             raise ModelError(
                 f"onnxruntime fails on the given input: {reason(error)}",
@@ -237,9 +250,12 @@ def _run_plain(
             ) from error
     failure: Exception | None = None
     fallback: tuple[dict[str, Any], dict[str, Any]] | None = None
+    deadline = time.monotonic() + _TRIALS_S
     for trial in synthesised(inputs, dims):
+        if fallback is not None and time.monotonic() > deadline:
+            break
         try:
-            results = dict(zip(names, plain.run(None, trial), strict=True))
+            results = run_whole(plain, trial)
         except Exception as error:  # onnxruntime's classes have no common base but this
             failure = failure or error
             continue

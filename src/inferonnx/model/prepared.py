@@ -130,7 +130,7 @@ class Prepared:
             inputs=names.inputs,
             outputs=names.outputs,
             weights=names.weights,
-            ranks=self._measured.ranks,
+            shapes=self._measured.shapes,
             pinned=self._measured.pinned,
         )
 

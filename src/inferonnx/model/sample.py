@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inferonnx.errors import ModelError, TensorError, UsageError
 from inferonnx.model.types import dims_of, type_text
+from inferonnx.model.values import foreign_dtype
 from inferonnx.tensors import DType
 
 if TYPE_CHECKING:
@@ -20,6 +22,22 @@ _SEED = 20
 # Made-up integers: a one is a mask that lets through, a length, and an index that most
 # tables have. Where a model refuses ones, zeros are tried, then a few larger numbers.
 _FILL_TRIALS = (1, 0, 2, 16)
+
+# Sizes of open dims to try, and whether dims that may be a batch are longer too.
+_SIZE_TRIALS = (
+    (1, True),
+    (16, False),
+    (16, True),
+    (64, False),
+    (64, True),
+    (256, False),
+    (256, True),
+    (1024, False),
+    (1024, True),
+)
+
+# Trials of more elements than this are left out.
+_MOST_ELEMENTS = 2**24
 
 
 def dim_names(inputs: tuple[ValueInfoProto, ...] | list[ValueInfoProto]) -> tuple[str, ...]:
@@ -72,11 +90,12 @@ def _check_tensor(name: str, kind: TypeProto, value: Any, sizes: dict[str, int])
     if not isinstance(value, np.ndarray):
         raise TensorError(f"input {name!r} is not a tensor but {type(value).__name__}")
     dtype = DType(kind.tensor_type.elem_type)
-    fits = (
-        value.dtype.kind in "OSU"
-        if dtype is DType.STRING
-        else dtype.typestr is None or value.dtype == np.dtype(dtype.typestr)
-    )
+    if dtype is DType.STRING:
+        fits = value.dtype.kind in "OSU"
+    elif dtype.typestr is not None:
+        fits = value.dtype == np.dtype(dtype.typestr)
+    else:
+        fits = value.dtype.kind not in "OSU" and foreign_dtype(value) is dtype
     if not fits:
         raise TensorError(f"input {name!r} has type {value.dtype}, and {type_text(kind)} is wanted")
     declared = dims_of(kind)
@@ -100,60 +119,88 @@ def synthesised(inputs: list[ValueInfoProto], dims: Mapping[str, int]) -> Iterat
     """Yield samples that fit the signature, the most likely one first.
 
     Floats are drawn from N(0, 1) with a fixed seed; integers are all 1, then all 0,
-    2, 16; open dims are `dims`, else 1, and in later samples 2, 16 and 32.
+    2, 16. Open dims are those of `dims`, else 1; in later samples longer, first only
+    those that do not come first (which is where a batch is), then all.
     """
-    for open_dim in (1, 2, 16, 32):
+    batch = _leading_dims(inputs)
+    for size, all_longer in _SIZE_TRIALS:
         for fill in _FILL_TRIALS:
-            generator = np.random.default_rng(_SEED)
-            yield {
-                value.name: _made_up(value.type, dims, fill, open_dim, generator)
-                for value in inputs
-                if value.type.WhichOneof("value") != "optional_type"
-            }
-
-
-def _made_up(
-    kind: TypeProto,
-    dims: Mapping[str, int],
-    fill: int,
-    open_dim: int,
-    generator: np.random.Generator,
-) -> Any:
-    match kind.WhichOneof("value"):
-        case "tensor_type":
-            declared = dims_of(kind)
-            # An unknown rank is tried as a vector.
-            shape = tuple(
-                dim if isinstance(dim, int) else dims.get(dim or "", open_dim)
-                for dim in ((None,) if declared is None else declared)
+            maker = _Maker(
+                fill=fill,
+                sizes={name: 1 if name in batch and not all_longer else size for name in batch}
+                | dict(dims),
+                lead=size if all_longer else 1,
+                size=size,
             )
-            return _tensor(DType(kind.tensor_type.elem_type), shape, fill, generator)
-        case "sequence_type":
-            return [_made_up(kind.sequence_type.elem_type, dims, fill, open_dim, generator)]
-        case "map_type":
-            key: Any = "" if kind.map_type.key_type == DType.STRING else 0
-            value = _made_up(kind.map_type.value_type, dims, fill, open_dim, generator)
-            # onnxruntime's maps hold numbers or strings, not tensors.
-            return {key: value.reshape(-1)[0].item() if value.size else 0}
-        case _:
+            wanted = [v for v in inputs if v.type.WhichOneof("value") != "optional_type"]
+            if sum(maker.n_elements(value.type) for value in wanted) <= _MOST_ELEMENTS:
+                yield {value.name: maker.value(value.type) for value in wanted}
+
+
+def _leading_dims(inputs: list[ValueInfoProto]) -> set[str]:
+    """Return the named dims that are the first open one of some input."""
+    leading: set[str] = set()
+    for value in inputs:
+        is_open = [dim for dim in dims_of(value.type) or () if not isinstance(dim, int)]
+        leading.update(dim for dim in is_open[:1] if dim)
+    return leading
+
+
+class _Maker:
+    """Makes up values of one kind of trial."""
+
+    def __init__(self, *, fill: int, sizes: Mapping[str, int], lead: int, size: int) -> None:
+        self._fill = fill
+        self._sizes = sizes
+        self._lead = lead  # size of a nameless dim that is the first open one
+        self._size = size
+        self._generator = np.random.default_rng(_SEED)
+
+    def n_elements(self, kind: TypeProto) -> int:
+        """Return how many elements a tensor of this kind would get."""
+        return prod(self._shape(kind)) if kind.WhichOneof("value") == "tensor_type" else 1
+
+    def value(self, kind: TypeProto) -> Any:
+        """Return a made-up value."""
+        match kind.WhichOneof("value"):
+            case "tensor_type":
+                return self._tensor(DType(kind.tensor_type.elem_type), self._shape(kind))
+            case "sequence_type":
+                return [self.value(kind.sequence_type.elem_type)]
+            case "map_type":
+                key: Any = "" if kind.map_type.key_type == DType.STRING else 0
+                value = self.value(kind.map_type.value_type)
+                # onnxruntime's maps hold numbers or strings, not tensors.
+                return {key: value.reshape(-1)[0].item() if value.size else 0}
+            case _:
+                raise ModelError(
+                    f"no sample can be made up for an input of type {type_text(kind)}",
+                    hint="Give one with --input.",
+                )
+
+    def _shape(self, kind: TypeProto) -> tuple[int, ...]:
+        declared = dims_of(kind)
+        shape: list[int] = []
+        is_first = True
+        for dim in (None,) if declared is None else declared:  # an unknown rank: a vector
+            if isinstance(dim, int):
+                shape.append(dim)
+                continue
+            nameless = self._lead if is_first else self._size
+            shape.append(self._sizes.get(dim, self._size) if dim else nameless)
+            is_first = False
+        return tuple(shape)
+
+    def _tensor(self, dtype: DType, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        if dtype is DType.STRING:
+            return np.full(shape, "", object)
+        if dtype.typestr is None:
             raise ModelError(
-                f"no sample can be made up for an input of type {type_text(kind)}",
+                f"no sample can be made up for elements of type {dtype.onnx_name}",
                 hint="Give one with --input.",
             )
-
-
-def _tensor(
-    dtype: DType, shape: tuple[int, ...], fill: int, generator: np.random.Generator
-) -> np.ndarray[Any, Any]:
-    if dtype is DType.STRING:
-        return np.full(shape, "", object)
-    if dtype.typestr is None:
-        raise ModelError(
-            f"no sample can be made up for elements of type {dtype.onnx_name}",
-            hint="Give one with --input.",
-        )
-    numpy_type = np.dtype(dtype.typestr)
-    if numpy_type.kind in "fc":
-        # Drawn as float64, so that a rank-0 result stays an array.
-        return np.asarray(generator.standard_normal(shape)).astype(numpy_type)
-    return np.full(shape, fill, numpy_type)
+        numpy_type = np.dtype(dtype.typestr)
+        if numpy_type.kind in "fc":
+            # `asarray` keeps a rank-0 result an array.
+            return np.asarray(self._generator.standard_normal(shape)).astype(numpy_type)
+        return np.full(shape, self._fill, numpy_type)

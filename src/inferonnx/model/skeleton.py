@@ -1,8 +1,9 @@
 """Skeletons: a partition as a small finished ONNX model whose weights are inputs.
 
-A skeleton declares its boundary inputs with type and rank, dims open; its weights
-with type and shape; its outputs with their type. It holds the constants that its
-nodes read, and nothing that only people read: no names of nodes, no comments.
+A skeleton declares its boundary inputs with type, rank and the dims that are the
+same for every input; its weights with type and shape; its outputs with their type.
+It holds the constants that its nodes read, and nothing that only people read: no
+names of nodes, no comments.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def build_skeleton(
     inputs: Sequence[str],
     outputs: Sequence[str],
     weights: Sequence[str],
-    ranks: Mapping[str, int],
+    shapes: Mapping[str, tuple[int, ...]],
     pinned: Iterable[str] = (),
     named: bool = False,
 ) -> Skeleton:
@@ -60,7 +61,7 @@ def build_skeleton(
         inputs: Boundary values read.
         outputs: Values to return.
         weights: Weights read, those of `pinned` left out.
-        ranks: Ranks seen on the sample; a declared rank that differs is a lie of the
+        shapes: Shapes seen on the sample; a declared one that differs is a lie of the
             file and is left out.
         pinned: Weights to hold as constants.
         named: Name each node by its place, for profiles.
@@ -74,7 +75,7 @@ def build_skeleton(
         copies,
         "",
         [
-            *(_declared(draft, name, ranks) for name in inputs),
+            *(_declared(draft, name, shapes) for name in inputs),
             *(weight_info(draft, name) for name in weights),
         ],
         [_output(draft, name) for name in outputs],
@@ -121,8 +122,8 @@ def _constants(
             )
 
 
-def _declared(draft: Draft, name: str, ranks: Mapping[str, int]) -> ValueInfoProto:
-    return onnx.ValueInfoProto(name=name, type=boundary_type(draft.types[name], ranks.get(name)))
+def _declared(draft: Draft, name: str, shapes: Mapping[str, tuple[int, ...]]) -> ValueInfoProto:
+    return onnx.ValueInfoProto(name=name, type=boundary_type(draft.types[name], shapes.get(name)))
 
 
 def _output(draft: Draft, name: str) -> ValueInfoProto:

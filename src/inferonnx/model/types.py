@@ -34,9 +34,14 @@ _SMALL_FILE_BYTES = 2**20
 def infer_types(draft: Draft) -> Any:
     """Fill `draft.types` and return the session that knows them; it can be run.
 
+    A graph without nodes has no session: None.
+
     Raises:
         ModelError: onnxruntime refuses the graph.
     """
+    draft.types = {value.name: value.type for value in draft.inputs}
+    if not draft.nodes:
+        return None  # onnxruntime has nothing to say about a graph of inputs alone
     values = [name for node in draft.nodes for name in node.output if name]
     model = whole_model(draft, values)
     options = session_options(optimise="off")
@@ -51,8 +56,7 @@ def infer_types(draft: Draft) -> Any:
                 f"onnxruntime refuses its own optimised graph: {reason(error)}"
             ) from error
         typed = onnx.ModelProto.FromString(scratch.graph())
-    draft.types = {value.name: value.type for value in typed.graph.output}
-    draft.types.update({value.name: value.type for value in draft.inputs})
+    draft.types |= {value.name: value.type for value in typed.graph.output}
     return session
 
 
@@ -119,19 +123,34 @@ def dims_of(kind: TypeProto) -> Dims | None:
     return tuple(dims)
 
 
-def boundary_type(kind: TypeProto, rank: int | None) -> TypeProto:
-    """Return the type with its dims left open, and its rank too unless it is `rank`."""
+def boundary_type(kind: TypeProto, seen: tuple[int, ...] | None) -> TypeProto:
+    """Return the type with named dims left open, and its whole shape if the sample belies it.
+
+    Args:
+        kind: As inferred. Its numbers follow from the model's operators and inputs; some
+            operators need them (Resize the number of its sizes), so they are kept.
+        seen: Shape on the sample; None leaves the shape open.
+    """
     open_kind = onnx.TypeProto()
     open_kind.CopyFrom(kind)
     if open_kind.WhichOneof("value") == "tensor_type":
         declared = dims_of(kind)
         open_kind.tensor_type.ClearField("shape")
-        if declared is not None and len(declared) == rank:
+        if declared is not None and seen is not None and may_be(declared, seen):
             shape = open_kind.tensor_type.shape
             shape.SetInParent()  # a scalar's shape is there, and empty
-            for _ in declared:
-                shape.dim.add()
+            for dim in declared:
+                added = shape.dim.add()
+                if isinstance(dim, int):
+                    added.dim_value = dim
     return open_kind
+
+
+def may_be(dims: Dims, shape: tuple[int, ...]) -> bool:
+    """Return whether a tensor of `dims` can have `shape`."""
+    return len(dims) == len(shape) and all(
+        not isinstance(dim, int) or dim == size for dim, size in zip(dims, shape, strict=True)
+    )
 
 
 def _element_name(number: int) -> str:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inferonnx.plan.assess import assess
+    from inferonnx.plan.figures import assess
     from inferonnx.plan.least import LeastBudget, least_budget
     from inferonnx.plan.optimal import plan_optimal
     from inferonnx.plan.overheads import parse_operator_overheads
@@ -38,7 +38,7 @@ _MODULES = {
     "Partition": "values",
     "Plan": "values",
     "Rates": "values",
-    "assess": "assess",
+    "assess": "figures",
     "choose_resident": "residency",
     "least_budget": "least",
     "parse_operator_overheads": "overheads",

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from inferonnx.plan.lattice import Lattice
     from inferonnx.plan.paths import Dual, Path
 
-# Boxes times edges that are looked at before the best plan known is taken as it is:
-# about 5 s. Plans of up to 16 nodes end long before; so do those of real models, with
-# 30 to 150 boxes of up to 80,000 edges.
-MAX_EDGES_SEEN = 10_000_000
-# Labels kept at a point: in a lattice that is searched to the end more than 16 nodes
-# can make of their cuts in practice, otherwise so few that a box takes under a second.
-MAX_LABELS_EXACT = 4096
+# Edges that are looked at before the best plan known is taken as it is: about 4 s.
+# Thinned lattices of real models need up to half of it; a lattice that is searched to
+# the end has so few pairs of maxima that it needs no limit.
+MAX_EDGES_SEEN = 15_000_000
+# What an edge costs in a search by labels, in looks of a walk.
+LOOKS_PER_LABELLED_EDGE = 10
+# Labels kept at a point of a thinned lattice: so few that a box takes under a second.
 MAX_LABELS_THINNED = 32
 # A lattice that is not exact leaves out cuts anyway: closer to its optimum than this
 # share of the pass is closer than times are measured.
@@ -67,7 +67,6 @@ class BoxSearch:
 
     Attributes:
         best: The best plan found so far, None when there is none.
-        n_boxes: Boxes looked at.
     """
 
     def __init__(self, lattice: Lattice, *, available_bytes: int, times_ps: int) -> None:
@@ -77,7 +76,8 @@ class BoxSearch:
         self._available = available_bytes
         self._times = times_ps
         self.best: Found | None = None
-        self.n_boxes = 0
+        self._n_edges = sum(map(len, lattice.edges))
+        self._n_seen = 0
 
     def offer(self, path: Path) -> None:
         """Take the path as the best plan if it is; also with its residency chosen anew."""
@@ -106,12 +106,10 @@ class BoxSearch:
         if not self._grid.activations:
             return
         heap = [(0, 0, next(order), self._grid.whole(), CHEAPEST)]
-        max_boxes = MAX_EDGES_SEEN // sum(map(len, self._lattice.edges))
-        while heap and self.n_boxes < max_boxes:
+        while heap and (self._lattice.is_exact or self._n_seen < MAX_EDGES_SEEN):
             cost, peak, _, box, hint = heappop(heap)
             if not self._can_win(cost, peak):
                 return  # neither can any other box: this one had the best bound
-            self.n_boxes += 1
             dual = solve_dual(
                 self._lattice,
                 self._caps(box),
@@ -121,6 +119,7 @@ class BoxSearch:
             )
             if dual is None:
                 continue
+            self._n_seen += self._n_edges * len(dual.paths)
             for path in dual.paths:
                 self.offer(path)
             if not self._can_win(dual.floor_cost, self._low_peak(box, dual)):
@@ -170,13 +169,14 @@ class BoxSearch:
         # that holds least fits, since the caps are the maxima: there is a best plan.
         if dual.is_tight or self.best is None:
             return
+        self._n_seen += self._n_edges * LOOKS_PER_LABELLED_EDGE
         path = solve_within(
             self._lattice,
             self._caps(box),
             limit=self._limit(box),
             guide=dual.walk,
             ceiling=self.best.cost,
-            max_labels=MAX_LABELS_EXACT if self._lattice.is_exact else MAX_LABELS_THINNED,
+            max_labels=None if self._lattice.is_exact else MAX_LABELS_THINNED,
         )
         if path is not None:
             self.offer(path)

@@ -28,7 +28,7 @@ class Label(NamedTuple):
 
 
 def solve_within(
-    lattice: Lattice, caps: Caps, *, limit: int, guide: Walk, ceiling: int, max_labels: int
+    lattice: Lattice, caps: Caps, *, limit: int, guide: Walk, ceiling: int, max_labels: int | None
 ) -> Path | None:
     """Return the path of least cost within the caps that holds at most `limit` bytes.
 
@@ -41,8 +41,8 @@ def solve_within(
         limit: Bytes of sessions and resident blocks.
         guide: A walk with the same caps, whose tails bound what is to come.
         ceiling: Cost of the best plan known.
-        max_labels: Labels kept at one point; beyond, those with the best bound, and
-            the answer may not be the optimum.
+        max_labels: Labels kept at one point, those with the best bound; the answer
+            may then not be the optimum. None keeps all.
     """
     per_ps, per_byte = guide.price
     worst = per_ps * ceiling + per_byte * limit
@@ -76,14 +76,14 @@ def solve_within(
     return _unroll(lattice, min(ends, key=lambda label: (label.cost, label.held)))
 
 
-def _frontier(labels: list[Label], price: Price, max_labels: int) -> list[Label]:
+def _frontier(labels: list[Label], price: Price, max_labels: int | None) -> list[Label]:
     """Return the labels that no other beats in both cost and bytes held."""
     labels.sort(key=lambda label: (label.held, label.cost))
     best: list[Label] = []
     for label in labels:
         if not best or label.cost < best[-1].cost:
             best.append(label)
-    if len(best) > max_labels:
+    if max_labels is not None and len(best) > max_labels:
         best.sort(key=lambda label: price.picosecond * label.cost + price.byte * label.held)
         del best[max_labels:]
     return best

@@ -14,6 +14,10 @@ peak (docs/memory.md, "Which cuts are looked at"):
 2. neighbours whose weights together are under 1/`SHARES` of the model's stay together;
 3. where the thinned partition's activation peak is above that of every single node,
    all its cuts come back.
+
+Of the partitions between the points that are left, those of up to `SHORT` steps are
+all edges, longer ones the fewer the longer: a long one is as good in two or three
+pieces, at the price of as many sessions.
 """
 
 from __future__ import annotations
@@ -36,6 +40,9 @@ ALL_POINTS = 17
 # About a point for each percent of the weights: finer cuts change a plan's latency by
 # less than its prediction is worth.
 SHARES = 100
+# Steps up to which all edges are kept. Streamed partitions are short, since all of them
+# share one buffer; only partitions that stay resident grow beyond.
+SHORT = 32
 PICOSECONDS = 1e12
 
 
@@ -92,26 +99,36 @@ def build_lattice(
     allowed = [0, *inner, n_nodes] if n_nodes else [0]
     cuts = allowed if len(allowed) <= ALL_POINTS else _thin(graph, allowed, liveness)
     points = {cut: point for point, cut in enumerate(cuts)}
-    edges = tuple(
-        tuple(
-            _edges_from(
-                graph,
-                cut,
-                points=points,
-                peaks=liveness.peaks_from(cut),
-                memory=memory,
-                rates=rates,
-                block_limit_bytes=block_limit_bytes,
-            )
+    is_exact = len(allowed) <= ALL_POINTS
+    edges: list[tuple[Edge, ...]] = []
+    for tail, cut in enumerate(cuts[:-1]):
+        leaving = _edges_from(
+            graph,
+            cut,
+            points=points,
+            peaks=liveness.peaks_from(cut),
+            memory=memory,
+            rates=rates,
+            block_limit_bytes=block_limit_bytes,
         )
-        for cut in cuts[:-1]
-    )
+        if not is_exact:
+            leaving = [edge for edge in leaving if _is_kept(tail, edge.head, len(cuts) - 1)]
+        edges.append(tuple(leaving))
     return Lattice(
         cuts=tuple(cuts),
-        edges=edges,
+        edges=tuple(edges),
         partition_ps=round(rates.partition_overhead_s * PICOSECONDS),
-        is_exact=len(allowed) <= ALL_POINTS,
+        is_exact=is_exact,
     )
+
+
+def _is_kept(tail: int, head: int, last: int) -> bool:
+    """Tell whether the edge (tail, head) is looked at in a thinned lattice."""
+    n_steps = head - tail
+    if n_steps <= SHORT or head == last:
+        return True
+    # Heads are 4, 8, 16... apart, a quarter of the length at most.
+    return head % (1 << (n_steps // SHORT).bit_length() + 1) == 0
 
 
 def _edges_from(

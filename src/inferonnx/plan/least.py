@@ -11,8 +11,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.plan.assess import partition_graph
 from inferonnx.plan.boxes import SLACK_SHARE
+from inferonnx.plan.figures import partition_graph
 from inferonnx.plan.grid import Grid
 from inferonnx.plan.lattice import build_lattice
 from inferonnx.plan.needs import neediest_node

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inferonnx.plan.assess import assess
 from inferonnx.plan.boxes import BoxSearch
+from inferonnx.plan.figures import assess
 from inferonnx.plan.lattice import PICOSECONDS, build_lattice
 from inferonnx.plan.least import lightest_plan, needy_operator
 from inferonnx.plan.needs import infeasible

@@ -101,29 +101,20 @@ def check_pin(pin: Pin, verified: VerifiedHeader) -> None:
     `check_pinned_name` comes once it is open.
     """
     header = verified.header
-    match pin:
-        case ModelPin(model_id=model_id):
-            if verified.model_id != model_id:
-                raise PinError(
-                    f"the model id is {verified.model_id.hex()}, pinned is {model_id.hex()}"
-                )
-        case ReleasePin(owner=owner, least_release=least_release):
-            if header.owner != owner:
-                raise PinError(f"the owner is {header.owner.hex()}, pinned is {owner.hex()}")
-            if header.release < least_release:
-                raise PinError(
-                    f"the release is {header.release}, pinned is at least {least_release}"
-                )
+    if isinstance(pin, ModelPin):
+        if verified.model_id != pin.model_id:
+            raise PinError(f"the model id is {verified.model_id.hex()}, pinned is {pin}")
+    elif header.owner != pin.owner:
+        raise PinError(f"the owner is {header.owner.hex()}, pinned is {pin.owner.hex()}")
+    elif header.release < pin.least_release:
+        raise PinError(f"the release is {header.release}, pinned is at least {pin.least_release}")
 
 
 def check_pinned_name(pin: Pin, manifest: Manifest) -> None:
     """Raise PinError where the opened manifest has another name than the pinned one."""
-    match pin:
-        case ModelPin():
-            return  # the model id covers the name
-        case ReleasePin(name=name):
-            if manifest.name != name:
-                raise PinError(f"the model has another name than the pinned one, {name!r}")
+    # A model id covers the name.
+    if isinstance(pin, ReleasePin) and manifest.name != pin.name:
+        raise PinError(f"the model has another name than the pinned one, {pin.name!r}")
 
 
 def _unhex(what: str, digits: str, n_bytes: int) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from inferonnx.errors import InferonnxError
 from inferonnx.sealed import (
@@ -30,6 +31,10 @@ from inferonnx.sealed import (
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+# How long an example takes depends on who else uses the machine.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 TESTS = Path(__file__).parents[2]
 
@@ -109,12 +114,12 @@ def second_reader() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def forge() -> ModuleType:
-    return load_module("vectors", "forge")
+    return load_module("vectors", "vector_forge")
 
 
 @pytest.fixture(scope="session")
 def generator() -> ModuleType:
-    return load_module("vectors", "generate")
+    return load_module("vectors", "vector_generate")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Make the test vectors of the sealed file: deterministic, one cause each.
 
-python tests/vectors/generate.py        # writes the JSON files beside it
+python tests/vectors/vector_generate.py        # writes the JSON files beside it
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ import json
 import sys
 from pathlib import Path
 
-from collect import Vectors
-from forge import KEYS
 from key_vectors import key_vectors
 from manifest_vectors import manifests
 from sealed_vectors import (
@@ -22,6 +20,8 @@ from sealed_vectors import (
     pins,
     second_ciphertext,
 )
+from vector_collect import Vectors
+from vector_forge import KEYS
 
 from inferonnx.crypto import AEGIS_256X2, AES_256_GCM
 from inferonnx.sealed import encode_owner_key, root_of_leaves
