@@ -174,7 +174,9 @@ class EngineError(InferonnxError):
     Attributes:
         private_text: onnxruntime's own text. It names nodes and inputs of the
             model: the owner's side may read it, nothing prints or logs it.
+        partition: Number of the partition that it refused; None for anything else.
     """
 
     code = "engine"
     private_text: str = ""
+    partition: int | None = None

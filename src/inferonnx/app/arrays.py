@@ -9,6 +9,8 @@ import numpy as np
 from inferonnx.tensors import DType
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from inferonnx.runtime.ort import Exported
 
 
@@ -28,7 +30,29 @@ def to_numpy(value: Exported) -> object:
         return np.asarray(value)
     import ml_dtypes
 
-    names = {DType.FLOAT8E4M3FN: "float8_e4m3fn", DType.FLOAT8E5M2: "float8_e5m2"}
-    names |= {DType.FLOAT8E4M3FNUZ: "float8_e4m3fnuz", DType.FLOAT8E5M2FNUZ: "float8_e5m2fnuz"}
-    name = names.get(value.dtype, value.dtype.onnx_name)
-    return np.frombuffer(value.data, dtype=np.dtype(getattr(ml_dtypes, name))).reshape(value.shape)
+    numpy_type = np.dtype(getattr(ml_dtypes, _ML_NAMES[value.dtype]))
+    data = np.frombuffer(value.data, np.uint8)
+    if value.dtype.bits < 8:
+        data = _unpacked(data, value.dtype.bits, value.n_elements)
+    return data.view(numpy_type).reshape(value.shape)
+
+
+_ML_NAMES = {
+    DType.BFLOAT16: "bfloat16",
+    DType.FLOAT8E4M3FN: "float8_e4m3fn",
+    DType.FLOAT8E4M3FNUZ: "float8_e4m3fnuz",
+    DType.FLOAT8E5M2: "float8_e5m2",
+    DType.FLOAT8E5M2FNUZ: "float8_e5m2fnuz",
+    DType.UINT4: "uint4",
+    DType.INT4: "int4",
+    DType.FLOAT4E2M1: "float4_e2m1fn",
+    DType.FLOAT8E8M0: "float8_e8m0fnu",
+    DType.UINT2: "uint2",
+    DType.INT2: "int2",
+}
+
+
+def _unpacked(data: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8]:
+    """Return one byte an element, in ml_dtypes' form; the first stands in the lowest bits."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    return ((data[:, None] >> shifts) & ((1 << bits) - 1)).astype(np.uint8).ravel()[:count]

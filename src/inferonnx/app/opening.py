@@ -48,6 +48,9 @@ SPIN_BELOW_US = 30_000
 DROP_EVERY = 8
 """Sessions made between two drops of library pages, so that opening has no peak of its own."""
 
+NO_BUDGET_BYTES = 1 << 62
+"""Stands for a budget where none was given: nothing exceeds it."""
+
 PROBE_TOLERANCE = 1e-4
 """Largest difference of the probe; a wrong layout is off by the size of the values."""
 
@@ -179,7 +182,12 @@ def open(  # noqa: A001 - the name that users of files and archives know
 
 
 def open_unplanned(
-    path: str, *, key: Key, pin: Pin | None = None, arena: tuple[int, int] | None = None
+    path: str,
+    *,
+    key: Key,
+    pin: Pin | None = None,
+    arena: tuple[int, int] | None = None,
+    page_drop: bool = True,
 ) -> Session:
     """Open a model with nothing resident and no budget: to measure its needs, to verify it.
 
@@ -188,6 +196,7 @@ def open_unplanned(
         key: The owner's key.
         pin: What is acceptable.
         arena: Strategy and initial bytes of the arena, other than those sealed.
+        page_drop: Let go of clean pages of libraries once they have started.
     """
     opened = open_file(path, key=key, pin=pin)
     sealed = opened.manifest.arena
@@ -197,7 +206,7 @@ def open_unplanned(
         spin=_spins(opened.manifest),
         arena=arena or (sealed.strategy, sealed.initial_bytes),
         as_numpy=False,
-        page_drop=True,
+        page_drop=page_drop,
     )
     del opened
     session.place(None, concurrency=1, start_s=time.perf_counter())
@@ -353,8 +362,8 @@ class Session:
             )
         tensors = self._checked(inputs)
         self._check_sizes(tensors)
-        load = self._environment.load
-        results = self._stream.run({name: load(tensor) for name, tensor in tensors.items()})
+        load, types = self._environment.load, {v.name: v.type for v in self._manifest.inputs}
+        results = self._stream.run({n: load(tensor, types[n]) for n, tensor in tensors.items()})
         by_name = dict(zip(names, results, strict=True))
         del results
         return [self._give(self._environment.dump(by_name[name])) for name in wanted]
@@ -424,7 +433,7 @@ class Session:
         blocks = [partition.block_bytes for partition in self._manifest.partitions]
         if budget is None:
             resident, buffer_bytes = frozenset[int](), max(blocks, default=0)
-            budget = floor + pass_bytes + buffer_bytes
+            budget = NO_BUDGET_BYTES
         else:
             resident, buffer_bytes = _residency(blocks, budget, floor + pass_bytes)
         used = buffer_bytes + sum(blocks[i] for i in resident)
@@ -489,7 +498,7 @@ def exported(value: object) -> Exported:
     """Return what a caller handed in as a tensor, a list (sequence) or a dict (map)."""
     if isinstance(value, dict):
         return {key: exported(part) for key, part in value.items()}
-    if isinstance(value, list | tuple) and not all(isinstance(part, str) for part in value):
+    if isinstance(value, list | tuple) and not (value and isinstance(value[0], str)):
         return [exported(part) for part in value]
     return as_tensor(value)
 

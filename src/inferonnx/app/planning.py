@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from inferonnx.app.keys import Key
 from inferonnx.app.manifests import manifest_of
-from inferonnx.app.trial import PartitionRefusedError, Trial, run_trial
+from inferonnx.app.trial import Trial, run_trial
 from inferonnx.app.writing import Draft, write_sealed
 from inferonnx.crypto import SUITES, Suite
-from inferonnx.errors import InfeasibleBudgetError, ModelError, UsageError
+from inferonnx.errors import EngineError, InfeasibleBudgetError, ModelError, UsageError
 from inferonnx.graph import Liveness
 from inferonnx.plan import MemoryModel, Plan, Rates, plan_optimal
 from inferonnx.sealed import encode_owner_key
@@ -137,8 +137,11 @@ def plan_model(
             break
         try:
             tried[plan.cuts] = _try(prepared, plan, chosen, scratch, progress)
-        except PartitionRefusedError as error:
-            _keep_constant(prepared, plan, error)
+        except EngineError as error:
+            if error.partition is None:
+                raise
+            part = plan.partitions[error.partition]
+            keep_constant(prepared, part.start, part.stop, error.private_text)
             tried.clear()
             n_planned = 0
             continue
@@ -308,16 +311,24 @@ def _measured_memory(memory: MemoryModel, plan: Plan, trial: Trial) -> MemoryMod
     )
 
 
-def _keep_constant(prepared: Prepared, plan: Plan, error: PartitionRefusedError) -> None:
-    """Leave the weights of a refused partition inside its skeleton, as constants."""
-    partition = plan.partitions[error.partition]
-    nodes = prepared.graph.nodes[partition.start : partition.stop]
-    weights = [name for node in nodes for name in node.weights]
+def keep_constant(prepared: Prepared, start: int, stop: int, reason: str) -> None:
+    """Leave the weights of a partition that onnxruntime refused inside it, as constants.
+
+    Args:
+        prepared: The model.
+        start: First node of the partition.
+        stop: Node behind its last one.
+        reason: onnxruntime's own text, for the owner.
+
+    Raises:
+        ModelError: It has no weights, so that is not why.
+    """
+    nodes = prepared.graph.nodes[start:stop]
+    weights = {name for node in nodes for name in node.weights}
     if not weights:
         kinds = ", ".join(sorted({node.op_type for node in nodes}))
         raise ModelError(
-            f"onnxruntime can't run these operators by themselves: {kinds}",
-            where=error.private_text[:500],
+            f"onnxruntime can't run these operators by themselves: {kinds}", where=reason[:500]
         )
     prepared.pin_constant(weights)
 

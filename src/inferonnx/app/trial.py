@@ -49,16 +49,6 @@ class Trial(NamedTuple):
     outputs: dict[str, Exported]
 
 
-class PartitionRefusedError(EngineError):
-    """onnxruntime refused a partition as it is cut.
-
-    Attributes:
-        partition: Its number.
-    """
-
-    partition: int = -1
-
-
 def run_trial(
     path: str,
     key_text: bytes,
@@ -70,7 +60,7 @@ def run_trial(
     """Measure a sealed file in a child process.
 
     Raises:
-        PartitionRefusedError: onnxruntime refuses or fails one partition.
+        EngineError: onnxruntime refuses or fails a partition, which it names.
         UnavailableError: The child died.
     """
     import subprocess
@@ -96,10 +86,9 @@ def run_trial(
     if "error" in figures:
         raise _rebuilt(figures["error"])
     if "refused" in figures:
-        error = PartitionRefusedError("onnxruntime refused a partition")
-        error.partition = figures["refused"]
-        error.private_text = figures["text"]
-        raise error
+        refusal = EngineError("onnxruntime refused a partition")
+        refusal.partition, refusal.private_text = figures["refused"]
+        raise refusal
     figures["compute_s"] = tuple(figures["compute_s"])
     return Trial(**figures, outputs=decode_values(body))
 
@@ -109,8 +98,8 @@ def child() -> None:
     config = json.loads(sys.stdin.buffer.readline())
     try:
         answer, outputs = _measure(config)
-    except PartitionRefusedError as error:
-        answer, outputs = {"refused": error.partition, "text": error.private_text}, {}
+    except EngineError as error:
+        answer, outputs = {"refused": [error.partition, error.private_text]}, {}
     except InferonnxError as error:
         kind, words = type(error).__name__, [error.message, error.where, error.hint]
         answer, outputs = {"error": [kind, *words]}, {}
@@ -141,16 +130,9 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
     floor = process.resident_bytes() or 0
     process.forget_peak()
     sample = decode_values(sys.stdin.buffer.read())  # reading inputs is part of what a run needs
-    try:
-        for _ in range(RUNS):
-            events.clear()
-            outputs = session.run(None, sample)
-    except EngineError as error:
-        refused = PartitionRefusedError("onnxruntime failed a partition")
-        computed = [event.partition for event in events if event.what == "compute"]
-        refused.partition = 1 + max(computed, default=-1)
-        refused.private_text = error.private_text
-        raise refused from error
+    for _ in range(RUNS):
+        events.clear()
+        outputs = session.run(None, sample)
     peak = process.peak_resident_bytes() or floor
     figures = session.figures
     opening = sum(e.stop_ns - e.start_ns for e in events if e.what == "open") / 1e9

@@ -21,7 +21,7 @@ from onnx import numpy_helper
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from onnx import ModelProto, TensorProto, TypeProto
+    from onnx import ModelProto, TypeProto
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator", "real")
 VARIANTS = ("as it is", "constants")
@@ -169,7 +169,10 @@ def _light(url: str) -> tuple[ModelProto, list[tuple[list[Any], list[Any]]]]:
     model = onnx.load(path)
     names = _input_names(model)
     inputs = [_ramp(value.type) for value in model.graph.input if value.name in names]
-    outputs = [_tensor(f"{path.removesuffix('.onnx')}_output_{i}.pb") for i in range(len(model.graph.output))]
+    outputs = [
+        _tensor(f"{path.removesuffix('.onnx')}_output_{i}.pb")
+        for i in range(len(model.graph.output))
+    ]
     return model, [(inputs, outputs)]
 
 

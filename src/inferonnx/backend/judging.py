@@ -83,9 +83,7 @@ def judge_sealed(case: Case, plain: Answers, *, layout: str = "native") -> Outco
     )
 
 
-def difference(
-    expected: Sequence[Any], outputs: Sequence[Any], *, rtol: float, atol: float
-) -> str:
+def difference(expected: Sequence[Any], outputs: Sequence[Any], *, rtol: float, atol: float) -> str:
     """Return how outputs differ from what is expected, "" if they do not, as the standard judges.
 
     Types that numpy lacks are compared as float32, since numpy's comparison does not

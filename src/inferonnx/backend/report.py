@@ -64,7 +64,10 @@ as OrtValues, and are compared as float32 once the types are seen to agree.
 
 _CAUSES = (
     ("the operator is none of onnxruntime's", ("is not a registered function/op",)),
-    ("no kernel for these types on the CPU", ("Could not find an impl", "find kernel", "Kernel not")),
+    (
+        "no kernel for these types on the CPU",
+        ("Could not find an impl", "find kernel", "Kernel not"),
+    ),
     ("an answer outside the standard's tolerance", ("AssertionError",)),
     ("onnxruntime refuses the model", ("Fail:", "InvalidGraph", "ShapeInference")),
 )
@@ -169,7 +172,16 @@ def page(verdicts: Sequence[Verdict]) -> str:
 
 
 def _table(verdicts: Sequence[Verdict]) -> str:
-    headers = ("suite", "inputs", "cases", "plain passes", "sealed passes", "streamed", "cut", "same bits")
+    headers = (
+        "suite",
+        "inputs",
+        "cases",
+        "plain passes",
+        "sealed passes",
+        "streamed",
+        "cut",
+        "same bits",
+    )
     keys = ("cases", "plain_passes", "sealed_passes", "streamed", "cut", "same_bits")
     groups = [*_groups(verdicts), ("all", "", list(verdicts))]
     rows = []
@@ -205,7 +217,9 @@ def _causes(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         if not verdict.plain.passed and not differs(verdict):
             why = verdict.plain.why
-            found[next((name for name, texts in _CAUSES if any(t in why for t in texts)), "other")] += 1
+            found[
+                next((name for name, texts in _CAUSES if any(t in why for t in texts)), "other")
+            ] += 1
     return markdown_table(("cause", "cases"), found.most_common())
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from inferonnx.engine.ports import B, V
-from inferonnx.errors import InferonnxError, UsageError
+from inferonnx.errors import EngineError, InferonnxError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -98,7 +98,11 @@ class Stream(Generic[V, B]):
         self._closed = False
         self.on_event: Callable[[PassEvent], None] | None = None
         for i, partition in enumerate(manifest.partitions):
-            self._computations.append(runtime.computation(partition))
+            try:
+                self._computations.append(runtime.computation(partition))
+            except EngineError as error:
+                error.partition = i
+                raise
             if after_session is not None:
                 after_session(i + 1)
         # Skeletons are views of the opened manifest; its memory goes with the last of them.
@@ -221,6 +225,8 @@ class Stream(Generic[V, B]):
         try:
             results = self._computations[i].run([values[name] for name in partition.inputs])
         except InferonnxError as error:
+            if isinstance(error, EngineError):
+                error.partition = i
             call.error = error
             values.clear()
             return False

@@ -93,11 +93,21 @@ def open_session(model: str | bytes, options: Any) -> Any:
 
 def reason(error: BaseException) -> str:
     """Return the readable part of an onnxruntime error: one clipped line, no paths, no prefix."""
-    text = " ".join(str(error).split())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"^Load model from .*? failed: ?", "", text)
-    text = re.sub(r"(?:/[\w.+-]+)+\.(?:cc|h):\d+ ?", "", text)
+    text = _readable(error)
     return text if len(text) <= _CLIP else text[:_CLIP] + "..."
+
+
+def _readable(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    for noise in (
+        r"^\[ONNXRuntimeError\] : \d+ : \w+ : ",
+        r"^Load model from .*? failed: ?",
+        r"(?:/[\w.+-]+)+\.(?:cc|h):\d+ ?",
+        # A C++ function's signature stands before what it has to say.
+        r"^[^.]*?onnxruntime::[^.]*?\) (?=[A-Z*])",
+    ):
+        text = re.sub(noise, "", text)
+    return text
 
 
 # What onnxruntime says, what we say instead ({0} is the first group), and what to do.
@@ -128,6 +138,11 @@ _KNOWN_REFUSALS = (
         "Export the model with an older version of onnx.",
     ),
     (
+        re.compile(r"No opset import for domain '(\S+)'"),
+        "the model uses operators of {0!r} and does not import that operator set",
+        "Export the model again.",
+    ),
+    (
         re.compile(r"graph is not acyclic"),
         "the graph has a cycle",
         "An ONNX graph must be acyclic; export the model again.",
@@ -137,7 +152,7 @@ _KNOWN_REFUSALS = (
 
 def refusal(error: BaseException, path: str) -> ModelError:
     """Return a ModelError that says in one sentence why onnxruntime refuses the model."""
-    text = reason(error)
+    text = _readable(error)
     for pattern, sentence, hint in _KNOWN_REFUSALS:
         found = pattern.search(text)
         if found:
@@ -145,7 +160,7 @@ def refusal(error: BaseException, path: str) -> ModelError:
                 f"{path!r}: {sentence.format(*found.groups())}", where=path, hint=hint
             )
     return ModelError(
-        f"{path!r}: onnxruntime refuses the model: {text}",
+        f"{path!r}: onnxruntime refuses the model: {reason(error)}",
         where=path,
         hint="Plain onnxruntime can't load this file either; repair or export it again.",
     )

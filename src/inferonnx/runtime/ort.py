@@ -236,8 +236,13 @@ class Environment:
         )
         return Value(self, pointer, memory)
 
-    def load(self, value: Exported) -> Value:
-        """Return an onnxruntime value of a tensor (borrowed), a list or a dict."""
+    def load(self, value: Exported, kind: str = "") -> Value:
+        """Return an onnxruntime value of a tensor (borrowed), a list or a dict.
+
+        Args:
+            value: What to hand over.
+            kind: Its declared type, "seq(tensor(float))"; an empty list needs it.
+        """
         if isinstance(value, Tensor):
             if value.strings is not None:
                 return self._strings(value)
@@ -247,6 +252,8 @@ class Environment:
             )
         if isinstance(value, dict):
             return self._collection(_MAP, [self.load(part) for part in _map_parts(value)])
+        if not value:
+            return self._empty_sequence(kind)
         return self._collection(_SEQUENCE, [self.load(part) for part in value])
 
     def dump(self, value: Value) -> Exported:
@@ -271,6 +278,13 @@ class Environment:
             "CreateValue", pointers, len(parts), kind, what="build a sequence or map"
         )
         return Value(self, pointer, parts)
+
+    def _empty_sequence(self, kind: str) -> Value:
+        """Return a sequence of nothing, which the C API can't build but an operator can."""
+        session = Session(self, empty_sequence_model(DType.of_type(kind[len("seq(") : -1])))
+        (value,) = session.run([])
+        session.close()
+        return value
 
     def _strings(self, tensor: Tensor) -> Value:
         dims = (ctypes.c_int64 * len(tensor.shape))(*tensor.shape)
@@ -338,6 +352,28 @@ def _api() -> OrtApi:
 def version() -> str:
     """Return the version of the onnxruntime library that the engine uses."""
     return _api().version
+
+
+def empty_sequence_model(dtype: DType) -> bytes:
+    """Return an ONNX model of one SequenceEmpty: no inputs, one output of type seq(tensor).
+
+    Written out field by field, since nothing here may import onnx (onnx.proto:
+    ModelProto 1 ir_version, 7 graph, 8 opset_import; GraphProto 1 node, 2 name,
+    12 output; NodeProto 2 output, 4 op_type, 5 attribute).
+    """
+
+    def field(number: int, content: bytes | int) -> bytes:
+        if isinstance(content, int):
+            return bytes([number << 3, content])
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    attribute = field(1, b"dtype") + field(3, int(dtype)) + b"\xa0\x01\x02"  # type 20: INT
+    node = field(2, b"empty") + field(4, b"SequenceEmpty") + field(5, attribute)
+    tensor = field(1, field(1, int(dtype)))
+    sequence = field(4, field(1, tensor))
+    output = field(1, b"empty") + field(2, sequence)
+    graph = field(1, node) + field(2, b"g") + field(12, output)
+    return field(1, 8) + field(7, graph) + field(8, field(2, 17))
 
 
 def _address(data: bytes | bytearray | memoryview) -> tuple[object, int]:

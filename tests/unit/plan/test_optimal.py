@@ -95,20 +95,20 @@ REAL_RATES = Rates(stream_bytes_per_s=5.5e9, partition_overhead_s=5e-6, stream_o
 
 @pytest.fixture
 def deep_graph(make_chain: ChainMaker) -> Graph:
-    """1,000 nodes, 350 with weights (240 MB, growing), activations of 3 MiB shrinking."""
+    """400 nodes, 140 with weights (100 MB, growing), activations of 3 MiB shrinking."""
     rng = random.Random(7)
     weights = [
-        int(rng.uniform(0.2, 1.8) * 2e6 * (0.1 + (k / 1000) ** 2)) if k % 20 in range(7) else 0
-        for k in range(1000)
+        int(rng.uniform(0.2, 1.8) * 2e6 * (0.1 + (k / 400) ** 2)) if k % 20 in range(7) else 0
+        for k in range(400)
     ]
-    values = [int(3 * MIB * max(0.02, (1 - k / 1000) ** 2)) for k in range(1001)]
-    return make_chain(weights, values=values, times_s=1.4e-4)
+    values = [int(3 * MIB * max(0.02, (1 - k / 400) ** 2)) for k in range(401)]
+    return make_chain(weights, values=values, times_s=3.5e-4)
 
 
 def test_plan_of_a_deep_graph_uses_what_the_budget_gives(deep_graph: Graph) -> None:
     least = least_budget(deep_graph, memory=REAL_MEMORY).needed_bytes
     latencies = []
-    for budget in (least, 64 * MIB, 85 * MIB, 140 * MIB, 600 * MIB):
+    for budget in (least, 64 * MIB, 85 * MIB, 600 * MIB):
         plan = plan_optimal(deep_graph, budget_bytes=budget, memory=REAL_MEMORY, rates=REAL_RATES)
         assert plan.peak_bytes <= budget
         again = assess(
@@ -121,12 +121,11 @@ def test_plan_of_a_deep_graph_uses_what_the_budget_gives(deep_graph: Graph) -> N
             resident=[i for i, p in enumerate(plan.partitions) if p.resident],
         )
         assert again == plan
+        # What is neither floor, sessions nor activations is worth its bytes.
+        assert budget - plan.peak_bytes < MIB or not plan.streamed_bytes
         latencies.append(plan.latency_s)
     assert latencies == sorted(latencies, reverse=True)
     assert latencies[-1] == pytest.approx(0.14 + 5e-6)
-    # 85 MiB: what is neither floor, sessions nor activations is worth its bytes.
-    plan = plan_optimal(deep_graph, budget_bytes=85 * MIB, memory=REAL_MEMORY, rates=REAL_RATES)
-    assert 85 * MIB - plan.peak_bytes < MIB
 
 
 def test_thinning_costs_less_than_a_thousandth(

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from inferonnx.errors import EngineError
-from inferonnx.runtime.ort import Environment, Session
+from inferonnx.runtime.ort import Environment, Session, empty_sequence_model
 from inferonnx.runtime.process import PrivateBuffer
 from inferonnx.tensors import DType, Tensor
 
@@ -114,3 +114,15 @@ def test_the_version_is_the_one_that_is_pinned(environment):
 
     assert environment.version == importlib.metadata.version("onnxruntime")
     assert onnx.__version__
+
+
+def test_an_empty_sequence_needs_its_type(environment):
+    value = environment.load([], "seq(tensor(int64))")
+    assert environment.dump(value) == []
+
+
+def test_the_hand_written_model_is_what_onnx_would_write():
+    parsed = onnx.ModelProto.FromString(empty_sequence_model(DType.DOUBLE))
+    onnx.checker.check_model(parsed, full_check=True)
+    kind = parsed.graph.output[0].type.sequence_type.elem_type.tensor_type
+    assert kind.elem_type == DType.DOUBLE

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 from hypothesis import given
@@ -132,6 +132,67 @@ def test_text_that_is_none_is_refused(name):
     # S-36
     with pytest.raises(SealedFormatError, match="name"):
         ValueInfo(name=name, type="", shape=None)
+
+
+BAD = {
+    "str": [None, 1, b"x", "\ud800"],
+    "int": [None, "1", True, 1.0, -1, 2**53],
+    "Blob": [None, "text", bytearray(b"mutable")],
+    "tuple[int, ...]": [None, [1], (-1,), (True,), (2**53,), ("N",)],
+    "tuple[int | str | None, ...] | None": [[1], (-1,), (True,), ("\ud800",), (1.5,)],
+    "tuple[str, ...]": [None, ["x"], (1,), ("\ud800",)],
+    "tuple[Blob, ...]": [None, [b"x"], ("text",), (None,)],
+    "Mapping[str, str]": [{1: "x"}, {"x": 1}, {"\ud800": "x"}, {"x": "\ud800"}],
+    "Mapping[str, Blob]": [{1: b"x"}, {"x": "text"}, {"\ud800": b"x"}],
+    "Mapping[str, tuple[int, ...]]": [{1: (1,)}, {"x": (-1,)}, {"x": [1]}],
+    "tuple[Weight, ...]": [None, []],
+    "tuple[ValueInfo, ...]": [None, []],
+    "tuple[Partition, ...]": [None, []],
+}
+
+
+def values_of(manifest) -> list[object]:
+    """Return one value of each class that a manifest is made of."""
+    return [
+        manifest,
+        manifest.inputs[0],
+        manifest.partitions[0],
+        manifest.partitions[0].weights[0],
+        manifest.target,
+        manifest.arena,
+        manifest.memory,
+        manifest.probe,
+        manifest.check,
+    ]
+
+
+@pytest.mark.parametrize("which", range(9))
+def test_every_field_refuses_what_its_type_does_not_allow(forge, which):
+    # S-29, S-30
+    value = values_of(forge.tiny_manifest())[which]
+    tried = 0
+    for field in fields(value):
+        for bad in BAD.get(field.type, []):
+            with pytest.raises(SealedFormatError):
+                replace(value, **{field.name: bad})
+            tried += 1
+    assert tried >= 6
+
+
+@pytest.mark.parametrize("place", ["inputs", "outputs"])
+def test_lists_of_blobs_are_limited(forge, place):
+    # S-36
+    with pytest.raises(SealedFormatError, match="more than"):
+        replace(forge.tiny_manifest().probe, **{place: (b"",) * (MAX_LIST + 1)})
+
+
+def test_block_beyond_integers_is_refused():
+    # S-36: the sum of two sizes that are each allowed
+    weights = lay_out_weights([("a", 2, (2**52,)), ("b", 2, (2**52,))])
+    with pytest.raises(SealedFormatError, match="block size"):
+        partition(weights=weights)
+    with pytest.raises(SealedFormatError, match="weight offset"):
+        lay_out_weights([("a", 2, (2**53 - 1,)), ("b", 2, (1,))])
 
 
 def test_blob_that_is_none_is_refused():
