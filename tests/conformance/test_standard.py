@@ -89,10 +89,12 @@ def test_what_does_not_fit_is_refused_in_a_sentence(chain):
         inferonnx.backend.prepare(chain, "CUDA")
     with pytest.raises(UsageError, match="has 1 inputs, not 2"):
         inferonnx.backend.run_model(chain, [X, X])
-    with pytest.raises(TensorError, match="float64|double"):
+    with pytest.raises(TensorError, match="float64"):
         inferonnx.backend.run_model(chain, [X.astype(np.float64)])
     with pytest.raises(ModelError, match="no operator"):
-        inferonnx.backend.run_model(model([helper.make_node("No", ["x"], ["y"])], ["x"], ["y"]), [X])
+        inferonnx.backend.run_model(
+            model([helper.make_node("No", ["x"], ["y"])], ["x"], ["y"]), [X]
+        )
 
 
 def test_a_model_can_be_closed_and_run_again(chain):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from inferonnx.backend.cases import Case
 
     Answers = list[Sequence[Any]]
+    """Outputs of a model, for each set of inputs."""
 
 _CLIP = 300
 
@@ -94,6 +95,9 @@ def difference(expected: Sequence[Any], outputs: Sequence[Any], *, rtol: float, 
     for wanted, got in zip(expected, outputs, strict=False):
         if _type_name(wanted) != _type_name(got):
             return f"an output is {_type_name(got)}, and {_type_name(wanted)} is expected"
+        # The runner looks only at what a sequence has, not at what is missing.
+        if isinstance(wanted, list) and len(got) != len(wanted):
+            return f"a sequence has {len(got)} elements, and {len(wanted)} are expected"
     try:
         with np.errstate(invalid="ignore"):  # infinities are subtracted where they are expected
             Runner.assert_similar_outputs(

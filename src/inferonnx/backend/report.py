@@ -50,6 +50,12 @@ optional values can't be initializers and stay inputs. What plain onnxruntime pa
 must be what the sealed stream passes.
 """
 
+_LEGEND = """\
+*streamed*: passes with at least one block of weights that was read and opened. *cut*:
+passes in more than one partition. *same bits*: passes with answers that equal plain
+onnxruntime's to the last bit.
+"""
+
 _COMMANDS = """\
 ## Again
 
@@ -157,9 +163,7 @@ def page(verdicts: Sequence[Verdict]) -> str:
         _HEAD,
         "## Result\n",
         _table(verdicts) + "\n",
-        "*streamed*: passes with at least one block of weights that was read and opened. *cut*: "
-        "passes in more than one\npartition. *same bits*: passes with answers that equal plain "
-        "onnxruntime's to the last bit.\n",
+        _LEGEND,
         f"Measured with {versions}, on {os.uname().machine}.\n",
         "## Differences\n",
         _differences(verdicts) + "\n",

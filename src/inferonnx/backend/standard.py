@@ -33,10 +33,11 @@ class SealedRep(BackendRep):  # type: ignore[misc]  # onnx is not typed
         n_streamed: Blocks of weights that the last run read and opened.
     """
 
-    def __init__(self, model: ModelProto, **options: Any) -> None:
-        """Keep the model; options as for `SealedBackend.prepare`."""
+    def __init__(self, model: ModelProto, *, inline_bytes: int, layout: str) -> None:
+        """Keep the model; arguments as for `SealedBackend.prepare`."""
         self._model = model
-        self._options = {"inline_bytes": 0, "layout": "native"} | options
+        self._inline_bytes = inline_bytes
+        self._layout = layout
         self._session: Session | None = None
         self._events: list[PassEvent] = []
         constants = {tensor.name for tensor in model.graph.initializer}
@@ -95,7 +96,9 @@ class SealedRep(BackendRep):  # type: ignore[misc]  # onnx is not typed
             file.write(self._model.SerializeToString())
             file.flush()
             path = f"/proc/self/fd/{file.fileno()}"
-            with prepare(path, sample=feeds, **self._options) as prepared:
+            with prepare(
+                path, sample=feeds, layout=self._layout, inline_bytes=self._inline_bytes
+            ) as prepared:
                 session = stream_everywhere(prepared)
         session.trace(self._events.append)
         self.n_partitions = session.figures.n_partitions
@@ -111,22 +114,30 @@ class SealedBackend(Backend):  # type: ignore[misc]  # onnx is not typed
         return device == "CPU"
 
     @classmethod
-    def prepare(cls, model: ModelProto, device: str = "CPU", **options: Any) -> SealedRep:
+    def prepare(
+        cls,
+        model: ModelProto,
+        device: str = "CPU",
+        *,
+        inline_bytes: int = 0,
+        layout: str = "native",
+        **_options: Any,
+    ) -> SealedRep:
         """Return the model, to be sealed by its first run.
 
         Args:
-            model: Any model that plain onnxruntime runs.
+            model: Any model that plain onnxruntime runs, its weights inside.
             device: "CPU".
-            options: `inline_bytes`: initializers of at most so many bytes are not
-                streamed (default 0); `layout`: as for `model.prepare`.
+            inline_bytes: Initializers of at most so many bytes are not streamed.
+            layout: As for `model.prepare`.
+            _options: Of other backends; the standard lets callers pass them.
 
         Raises:
             UsageError: Another device.
         """
         if not cls.supports_device(device):
             raise UsageError(f"there is no device {device!r}", hint="Use CPU.")
-        known = ("inline_bytes", "layout")
-        return SealedRep(model, **{k: v for k, v in options.items() if k in known})
+        return SealedRep(model, inline_bytes=inline_bytes, layout=layout)
 
     @classmethod
     def run_model(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from inferonnx.backend.cases import Case
+    from inferonnx.backend.judging import Answers
 
 LIMIT_S = 300.0
 """The largest light model takes a good deal less; a case that takes longer hangs."""
@@ -152,7 +153,7 @@ def _serve(pipe: Connection[Outcome, tuple[Case, bool]], layout: str) -> None:
             case, with_plain = pipe.recv()
         except EOFError:
             return
-        answers = []
+        answers: Answers = []
         if with_plain:
             outcome, answers = judge_plain(case)
             pipe.send(outcome)

@@ -40,6 +40,7 @@ class StreamBench:
         model: Name of the model.
         suite: AEAD suite; "" for plain onnxruntime.
         memory_bytes: Budget; None where everything stays resident.
+        calls: Calls at once; latencies are then those of all of them together.
         latency_ms: Every measured run, in order.
         ratio: Median over rounds of latency against plain onnxruntime's in the round.
         limit_ratio: The physical limit against plain onnxruntime's median; None for plain.
@@ -52,6 +53,7 @@ class StreamBench:
     model: str
     suite: str
     memory_bytes: int | None
+    calls: int
     latency_ms: list[float]
     ratio: float
     limit_ratio: float | None
@@ -137,6 +139,7 @@ def bench_stream(
     key: Path,
     memories: Sequence[int | None],
     rounds: int,
+    calls: int,
     page_drop: bool,
     progress: Callable[[str], None],
 ) -> tuple[dict[str, object], list[StreamBench]]:
@@ -147,6 +150,7 @@ def bench_stream(
         key: The owner's key file.
         memories: Budgets in bytes; None keeps everything resident.
         rounds: Measured rounds; three times as many for models under 25 ms.
+        calls: Calls at once.
         page_drop: Whether clean pages of libraries are dropped.
         progress: Told what is being measured.
 
@@ -163,6 +167,7 @@ def bench_stream(
             key=key,
             memories=memories,
             rounds=rounds,
+            calls=calls,
             page_drop=page_drop,
             progress=progress,
         )
@@ -178,6 +183,7 @@ def _bench_model(
     key: Path,
     memories: Sequence[int | None],
     rounds: int,
+    calls: int,
     page_drop: bool,
     progress: Callable[[str], None],
 ) -> list[StreamBench]:
@@ -202,21 +208,24 @@ def _bench_model(
         }
         quiet = stack.enter_context(stream(next(iter(sealed_paths)), None, spin=False))
         workers = [plain, *streams.values(), quiet]
-        warm = [worker.run(i) for i in range(2) for worker in workers]
+        together = (calls,) if calls > 1 else ()
+        warm = [worker.run(i, *together) for i in range(2) for worker in workers]
         count = rounds if min(warm) >= SHORT_MS else max(31, 3 * rounds)
         for worker in workers:
             worker.settle()
         for i in range(count):
             progress(f"{name}: round {i + 1} of {count}")
             for worker in workers:
-                worker.measure(i)
+                worker.measure(i, *together)
         rates = {suite: _one_core_rate(path, key) for suite, path in sealed_paths.items()}
         compute_s = quiet.cpu_s()
-        rows = [_row(name, "", None, limit_s=None, worker=plain, plain=plain)]
+        rows = [_row(name, "", None, calls, limit_s=None, worker=plain, plain=plain)]
         for (suite, memory), worker in streams.items():
             n_bytes = int(worker.facts["streamed_bytes"])
             limit_s = (compute_s + n_bytes / rates[suite]) / len(os.sched_getaffinity(0))
-            rows.append(_row(name, suite, memory, limit_s=limit_s, worker=worker, plain=plain))
+            rows.append(
+                _row(name, suite, memory, calls, limit_s=limit_s, worker=worker, plain=plain)
+            )
         return rows
 
 
@@ -224,6 +233,7 @@ def _row(
     name: str,
     suite: str,
     memory: int | None,
+    calls: int,
     *,
     limit_s: float | None,
     worker: Worker,
@@ -234,6 +244,7 @@ def _row(
         model=name,
         suite=suite,
         memory_bytes=memory,
+        calls=calls,
         latency_ms=[round(ms, 3) for ms in worker.latency_ms],
         ratio=median(mine / theirs for mine, theirs in pairs),
         limit_ratio=None if limit_s is None else limit_s * 1e3 / median(plain.latency_ms),

@@ -71,6 +71,9 @@ def add_parser(verbs: Verbs, name: str) -> None:
         "--rounds", type=int, default=11, help="measured rounds; short models take more"
     )
     stream.add_argument(
+        "--calls", type=int, default=1, help="calls of one session at once (default: 1)"
+    )
+    stream.add_argument(
         "--no-page-drop", action="store_true", help="keep library pages, as in an SGX library OS"
     )
     stream.add_argument("--zoo", default="models", help="folder of the models (default: models)")
@@ -101,14 +104,16 @@ def _stream(options: argparse.Namespace) -> int:
             key=key,
             memories=options.memory,
             rounds=options.rounds,
+            calls=options.calls,
             page_drop=not options.no_page_drop,
             progress=progress,
         )
     finally:
         progress.done()
-    report = output / (
-        "bench-stream-no-page-drop.json" if options.no_page_drop else "bench-stream.json"
-    )
+    name = "bench-stream"
+    name += f"-{options.calls}-calls" if options.calls > 1 else ""
+    name += "-no-page-drop" if options.no_page_drop else ""
+    report = output / f"{name}.json"
     with whole_file(str(report)) as file:
         file.write(as_json(machine, rows).encode())
     print(_table(rows))

@@ -31,7 +31,7 @@ from inferonnx.plan.residency import choose_resident
 if TYPE_CHECKING:
     from inferonnx.plan.grid import Box
     from inferonnx.plan.lattice import Lattice
-    from inferonnx.plan.paths import Dual, Path
+    from inferonnx.plan.paths import Dual, Path, Walk
 
 # Edges that are looked at before the best plan known is taken as it is: about 4 s.
 # Thinned lattices of real models need up to half of it; a lattice that is searched to
@@ -114,7 +114,7 @@ class BoxSearch:
                 self._lattice,
                 self._caps(box),
                 limit=self._limit(box),
-                ceiling=UNREACHABLE if self.best is None else self.best.cost - self._slack(),
+                ceiling=self._ceiling(),
                 hint=hint,
             )
             if dual is None:
@@ -126,24 +126,26 @@ class BoxSearch:
                 continue
             halves = self._grid.halves(box)
             if not halves:
-                self._settle(box, dual)
+                self._settle(box, dual.walk)
             for half in halves:
                 bound = max(dual.floor_cost, dual.walk.floor_cost(self._limit(half)))
                 corner = self._grid.corner_bytes(half)
                 heappush(heap, (bound, corner, next(order), half, dual.walk.price))
 
-    def _slack(self) -> int:
-        """Return how many picoseconds above the optimum the plan may be."""
-        if self._lattice.is_exact or self.best is None:
-            return 0
-        return (self._times + self.best.cost) // SLACK_SHARE
+    def _ceiling(self) -> int:
+        """Return the cost above which no plan is wanted, in picoseconds."""
+        if self.best is None:
+            return UNREACHABLE
+        if self._lattice.is_exact:
+            return self.best.cost
+        return self.best.cost - (self._times + self.best.cost) // SLACK_SHARE
 
     def _can_win(self, cost: int, peak: int) -> bool:
         """Tell whether a plan of at least this cost and peak could be the better one."""
         if self.best is None:
             return True
         if not self._lattice.is_exact:
-            return cost + self._slack() < self.best.cost
+            return cost < self._ceiling()
         return (cost, peak) < (self.best.cost, self.best.peak)
 
     def _limit(self, box: Box) -> int:
@@ -163,19 +165,15 @@ class BoxSearch:
         held = path.held if dual.is_tight and path is not None else 0
         return self._grid.corner_bytes(box) + held
 
-    def _settle(self, box: Box, dual: Dual) -> None:
+    def _settle(self, box: Box, guide: Walk) -> None:
         """Find the best plan of a single buffer and activation peak."""
-        # A tight bound's own path is that plan, and was offered. Otherwise the path
-        # that holds least fits, since the caps are the maxima: there is a best plan.
-        if dual.is_tight or self.best is None:
-            return
         self._n_seen += self._n_edges * LOOKS_PER_LABELLED_EDGE
         path = solve_within(
             self._lattice,
             self._caps(box),
             limit=self._limit(box),
-            guide=dual.walk,
-            ceiling=self.best.cost,
+            guide=guide,
+            ceiling=self._ceiling(),
             max_labels=None if self._lattice.is_exact else MAX_LABELS_THINNED,
         )
         if path is not None:
