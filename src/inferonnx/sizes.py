@@ -34,7 +34,7 @@ def parse_size(text: str | int) -> int:
             hint="Write bytes, or a number with kB, MB, GB, KiB, MiB or GiB: 85MiB.",
         )
     whole, _, fraction = match[1].partition(".")
-    scale = 10 ** len(fraction)
+    scale = int(10 ** len(fraction))
     amount = int(whole + fraction) * _UNITS[match[2]]
     if amount % scale:
         raise UsageError(f"{text!r} is not a whole number of bytes")

@@ -20,6 +20,7 @@ from inferonnx.crypto import SUITES, Suite
 from inferonnx.errors import EngineError, InfeasibleBudgetError, ModelError, UsageError
 from inferonnx.graph import Liveness
 from inferonnx.plan import MemoryModel, Plan, Rates, plan_optimal
+from inferonnx.runtime.files import read_file
 from inferonnx.sealed import encode_owner_key
 from inferonnx.sizes import KIB, MIB, format_size
 
@@ -37,6 +38,9 @@ ROUNDS = 3
 
 MARGIN_BYTES = 3 * MIB // 2
 """Added to what a pass was measured to need: heaps and page caches differ from run to run."""
+
+OVERHEAD_LIMIT = 12.0
+"""An operator whose overhead inside an enclave is above this stands alone (the paper's)."""
 
 SMALL_MODEL_BYTES = 100 * 10**6
 SMALL_BLOCK_BYTES = 3 * MIB
@@ -83,6 +87,7 @@ def plan_model(
     strategy: str = "optimal",
     memory_intensive: frozenset[str] = frozenset(),
     block_limit_bytes: int | None = None,
+    enforce: bool = True,
     scratch: str | None = None,
     progress: Progress = lambda _: None,
 ) -> PlannedModel:
@@ -96,6 +101,7 @@ def plan_model(
         memory_intensive: For "paper": nodes that stand alone.
         block_limit_bytes: Most weights in a partition that can be cut. Default: 3 MiB
             for models under 100 MB, 10 MiB above.
+        enforce: Refuse a plan that does not fit; otherwise it is only shown.
         scratch: Folder for provisional sealed files (encrypted under a key that
             lives only here). Default: the system's temporary folder.
         progress: Told what happens.
@@ -153,11 +159,28 @@ def plan_model(
             rates = replace(rates, stream_bytes_per_s=trial.stream_bytes_per_s)
     draft, trial, arena = tried[plan.cuts]
     least = trial.floor_bytes + trial.pass_bytes + MARGIN_BYTES + draft.largest_block_bytes
-    if least > budget_bytes:
+    if least > budget_bytes and enforce:
         raise _infeasible(prepared, plan, least, budget_bytes)
     return PlannedModel(
         prepared=prepared, draft=draft, plan=plan, trial=trial, arena=arena, least_bytes=least
     )
+
+
+def memory_intensive_operators(path: str, model: str) -> frozenset[str]:
+    """Return the operators of `model` that are listed as slow inside an enclave.
+
+    Args:
+        path: The artifact's `operator_overhead.txt`.
+        model: The model's name.
+
+    Raises:
+        UsageError: The file is not there.
+        PlanError: It is not of that form.
+    """
+    from inferonnx.plan import parse_operator_overheads
+
+    listed = parse_operator_overheads(read_file(path).decode("utf-8", "replace")).get(model, {})
+    return frozenset(name for name, overhead in listed.items() if overhead > OVERHEAD_LIMIT)
 
 
 def least_memory(
@@ -214,12 +237,13 @@ def _plan(
     if strategy == "paper":
         from inferonnx.plan import plan_paper
 
+        known = {node.name for node in prepared.graph.nodes}
+        # The walk asks for no budget; whether its plan fits one is judged afterwards.
         walked: Plan = plan_paper(
             prepared.graph,
             memory=memory,
             rates=rates,
-            budget_bytes=budget,
-            memory_intensive=memory_intensive,
+            memory_intensive=memory_intensive & known,
             uncuttable=prepared.uncuttable,
         )
         return walked

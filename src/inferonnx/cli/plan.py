@@ -70,6 +70,8 @@ def _plan(options: argparse.Namespace) -> int:
                     budget_bytes=options.memory,
                     suite=options.suite,
                     strategy=options.strategy,
+                    memory_intensive=arguments["memory_intensive"],
+                    enforce=options.strategy != "paper",
                     progress=progress,
                 )
                 name = Path(options.model).name

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from inferonnx.cli.main import Verbs
 
 
+OVERHEADS = Path("memory_intensive_ops") / "operator_overhead.txt"
+
+
 def add_parser(verbs: Verbs, name: str) -> None:
     """Add `seal`."""
     parser = verb(
@@ -74,9 +77,17 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
 
 def planning_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return what the options of `add_planning` say, as arguments of `seal` and `plan`."""
+    from inferonnx.app.planning import memory_intensive_operators
     from inferonnx.app.samples import load_arrays
 
+    intensive: frozenset[str] = frozenset()
+    if options.strategy == "paper":
+        if OVERHEADS.exists():
+            intensive = memory_intensive_operators(str(OVERHEADS), Path(options.model).stem)
+        else:
+            print(f"note: no {OVERHEADS}, so no operator stands alone", file=sys.stderr)
     return {
+        "memory_intensive": intensive,
         "suite": options.suite,
         "strategy": options.strategy,
         "dims": dims(options.dim),

@@ -240,6 +240,8 @@ def _run_plain(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a sample that the model takes, and plain onnxruntime's outputs on it."""
     if sample is not None:
+        # numpy's scalars are what its functions return for arrays of rank 0.
+        sample = {k: np.asarray(v) if isinstance(v, np.generic) else v for k, v in sample.items()}
         check_sample(inputs, sample)
         try:
             return dict(sample), run_whole(plain, sample)

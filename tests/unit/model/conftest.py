@@ -146,6 +146,12 @@ def build_fixture() -> Callable[..., onnx.ModelProto]:
 
 
 @pytest.fixture
+def cut() -> Callable[..., dict[str, Any]]:
+    """Return `chain`."""
+    return chain
+
+
+@pytest.fixture
 def save(tmp_path: Path) -> Callable[[onnx.ModelProto], str]:
     """Return a function that writes a model to a file of its own."""
 

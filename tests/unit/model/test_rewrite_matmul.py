@@ -71,9 +71,7 @@ def test_gemm_keeps_bias_factors_and_transpositions(
         nodes.append(node("Add", ["c", "zero"], ["b"]))
     inputs = {"x": (FLOAT, [20, rows] if trans_a else [rows, 20]), "zero": (FLOAT, [1])}
     names = ["x", "w"] if bias is None else ["x", "w", "b" if bias == "computed" else "c"]
-    nodes.append(
-        node("Gemm", names, ["y"], transA=trans_a, transB=trans_b, alpha=0.5, beta=3.0)
-    )
+    nodes.append(node("Gemm", names, ["y"], transA=trans_a, transB=trans_b, alpha=0.5, beta=3.0))
     model = build(nodes, inputs, ["y"], weights)
     prepared = check(model, rtol=1e-5, piece_bytes=piece_bytes)
     cut = piece_bytes == TINY and bias != "computed"
@@ -128,7 +126,9 @@ def test_fused_matmul_keeps_its_attributes(check, build, attributes, piece_bytes
 def test_other_types_are_cut_in_their_own_form(check, build, dtype):
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     weight = (floats(20, 400) * 4).astype(dtype)
-    model = build([node("MatMul", ["x", "w"], ["y"])], {"x": (kind, ["n", 20])}, ["y"], {"w": weight})
+    model = build(
+        [node("MatMul", ["x", "w"], ["y"])], {"x": (kind, ["n", 20])}, ["y"], {"w": weight}
+    )
     prepared = check(model, {"x": np.ones((3, 20), dtype)}, rtol=1e-3, piece_bytes=TINY)
     if dtype is not np.float16:  # that is computed as float, with casts around
         assert kinds(prepared).count("MatMul") > 2

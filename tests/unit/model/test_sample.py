@@ -59,7 +59,11 @@ def test_a_scalar_float_is_an_array():
 
 
 def test_later_trials_leave_the_batch_alone_first():
-    inputs = [info("x", FLOAT, ["b", "t"]), info("s", FLOAT, [2, "b", 3]), info("n", FLOAT, [None, None])]
+    inputs = [
+        info("x", FLOAT, ["b", "t"]),
+        info("s", FLOAT, [2, "b", 3]),
+        info("n", FLOAT, [None, None]),
+    ]
     shapes = [
         (made["x"].shape, made["s"].shape, made["n"].shape) for made in synthesised(inputs, {})
     ]

@@ -45,12 +45,14 @@ def lookup(build):
 def test_every_index_of_every_rank(check, lookup, shape, rank, kind):
     table = floats(*shape)
     every = np.arange(-shape[0], shape[0], dtype=np.int64 if kind == INT64 else np.int32)
-    feeds = [{"i": every.reshape((-1, *(1,) * (rank - 1)))}] if rank else [{"i": e} for e in every[::97]]
+    feeds = (
+        [{"i": every.reshape((-1, *(1,) * (rank - 1)))}]
+        if rank
+        else [{"i": np.asarray(e)} for e in every[::97]]
+    )
     if rank:
         feeds.append({"i": every[:0].reshape((0,) * rank)})
-    prepared = check(
-        lookup(table, kind, rank), feeds[0], other_feeds=feeds[1:], piece_bytes=TINY
-    )
+    prepared = check(lookup(table, kind, rank), feeds[0], other_feeds=feeds[1:], piece_bytes=TINY)
     rows = [prepared.weight(name).shape[0] for name in prepared.graph.weight_bytes]
     assert sum(rows) == shape[0]
     assert max(prepared.graph.weight_bytes.values()) <= max(TINY, 4 * int(np.prod(shape[1:])))
