@@ -295,7 +295,7 @@ def check_manifest(tree):
                   "planned_shapes probe producer sample_digest strategy target")  # fmt: skip
     members(tree["arena"], "initial_bytes peak_bytes strategy", integer)
     members(tree["memory"],
-            "budget_bytes floor_bytes io_bytes least_bytes session_bytes", integer)  # fmt: skip
+            "budget_bytes call_bytes floor_bytes least_bytes session_bytes", integer)  # fmt: skip
     members(tree["target"], "arch layout onnxruntime", text)
     for name in ("producer", "sample_digest", "strategy", "name"):
         text(tree[name])

@@ -130,7 +130,7 @@ def manifests(vectors: Vectors) -> None:
     bad("not-an-object", "the text is a list", "S-30", on_text(lambda text: b"[" + text + b"]"))
     for name, path, value in (
         ("boolean-for-integer", ("partitions", 0, "time_us"), True),
-        ("text-for-integer", ("memory", "io_bytes"), "256"),
+        ("text-for-integer", ("memory", "call_bytes"), "256"),
         ("null-for-integer", ("arena", "strategy"), None),
         ("integer-for-text", ("producer",), 1),
         ("null-for-text", ("strategy",), None),
@@ -144,6 +144,9 @@ def manifests(vectors: Vectors) -> None:
         ("shape-text", ("inputs", 0, 2), "N"),
         ("weight-of-two", ("partitions", 0, "weights", 0), ["w", 1]),
         ("name-of-weight-null", ("partitions", 0, "weights", 0, 0), None),
+        ("shape-of-weight-text", ("partitions", 0, "weights", 0, 2), ["N"]),
+        ("shape-of-weight-null", ("partitions", 0, "weights", 0, 2), None),
+        ("axis-of-weight-boolean", ("partitions", 0, "weights", 1, 2), [3, True]),
         ("probe-false", ("probe",), False),
         ("check-empty-text", ("check",), ""),
         ("pair-of-three", ("metadata", 0), ["alphabet", "a", "b"]),

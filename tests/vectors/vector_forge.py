@@ -93,7 +93,7 @@ def tiny_manifest() -> Manifest:
             least_bytes=40 << 20,
             floor_bytes=30 << 20,
             session_bytes=1 << 20,
-            io_bytes=256,
+            call_bytes=256,
         ),
         planned_shapes={"x": (1, 8, 2)},
         notes=("nothing",),

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from inferonnx.graph import Liveness
 from inferonnx.runtime import ort
 from inferonnx.sealed import Arena, Check, Manifest, Memory, Probe, Target, ValueInfo
 from inferonnx.tensors import Tensor, as_tensor, encode_npy
@@ -76,15 +77,19 @@ def manifest_of(
             least_bytes=figures.least_bytes,
             floor_bytes=figures.floor_bytes,
             session_bytes=figures.session_bytes,
-            io_bytes=sum(
-                _n_bytes(v) for v in [*(sample or {}).values(), *(outputs or {}).values()]
-            ),
+            call_bytes=_widest_cut_bytes(draft)
+            + sum(map(_n_bytes, [*(sample or {}).values(), *(outputs or {}).values()])),
         ),
         planned_shapes=shapes,
         notes=prepared.notes,
         probe=_probe(draft),
         check=_check(sample, outputs),
     )
+
+
+def _widest_cut_bytes(draft: Draft) -> int:
+    alive = Liveness(draft.prepared.graph)
+    return max((alive.boundary_bytes(cut) for cut in draft.plan.cuts), default=0)
 
 
 def _probe(draft: Draft) -> Probe | None:

@@ -70,7 +70,7 @@ class Figures(NamedTuple):
     floor_bytes: int
     peak_bytes: int
     budget_bytes: int
-    slots: int
+    concurrency: int
     open_ms: float
 
 
@@ -130,7 +130,7 @@ def open(  # noqa: A001 - the name that users of files and archives know
     memory: int | str | None = None,
     pin: Pin | None = None,
     threads: int | None = None,
-    concurrency: int | None = None,
+    concurrency: int = 1,
     as_numpy: bool = True,
     page_drop: bool = True,
     spin: bool | None = None,
@@ -145,7 +145,8 @@ def open(  # noqa: A001 - the name that users of files and archives know
             the model was sealed for.
         pin: The model, or owner, name and least release, that is acceptable.
         threads: Threads that open and compute. Default: the cores of the process.
-        concurrency: How many calls may share a pass. Default: as many as fit.
+        concurrency: How many waiting calls may share a pass over the weights; memory is
+            kept for their activations. Others wait for the next pass.
         as_numpy: Return numpy arrays where numpy is installed.
         page_drop: Let go of clean pages of libraries once they have started.
         spin: Whether idle workers spin. Default: for passes of less than 30 ms.
@@ -161,6 +162,7 @@ def open(  # noqa: A001 - the name that users of files and archives know
     start = time.perf_counter()
     if as_numpy:
         _has_numpy()  # before anything is measured: it counts as floor
+    peak_before = process.peak_resident_bytes() or 0
     opened = open_file(os.fspath(path), key=key, pin=pin)
     arena = opened.manifest.arena
     session = _make_session(
@@ -174,7 +176,9 @@ def open(  # noqa: A001 - the name that users of files and archives know
     del opened  # its bytes are no part of the floor
     try:
         budget = session.sealed_budget_bytes if memory is None else parse_size(memory)
-        session.place(budget, concurrency=concurrency, start_s=start)
+        session.place(
+            budget, concurrency=max(1, concurrency), start_s=start, peak_before=peak_before
+        )
     except BaseException:
         session.close()
         raise
@@ -209,7 +213,7 @@ def open_unplanned(
         page_drop=page_drop,
     )
     del opened
-    session.place(None, concurrency=1, start_s=time.perf_counter())
+    session.place(None, concurrency=1, start_s=time.perf_counter(), peak_before=0)
     return session
 
 
@@ -230,6 +234,8 @@ def _make_session(
         environment = Environment.acquire(
             n_threads=n_threads, spin=spin, arena_strategy=arena[0], arena_bytes=arena[1]
         )
+        if page_drop:
+            process.drop_clean_file_pages()  # those of onnxruntime's start, before its kernels come
         _check_target(opened.manifest, environment)
         return Session(opened, environment, n_threads, as_numpy=as_numpy, page_drop=page_drop)
     except BaseException:
@@ -415,44 +421,45 @@ class Session:
 
         return to_numpy(value)
 
-    def place(self, budget: int | None, *, concurrency: int | None, start_s: float) -> None:
-        """Divide the budget: what is left beside floor and a pass holds weights.
+    def place(
+        self, budget: int | None, *, concurrency: int, start_s: float, peak_before: int
+    ) -> None:
+        """Divide the budget: what is left beside floor, a pass and waiting calls holds weights.
 
         Args:
             budget: Bytes; None streams everything and promises nothing.
-            concurrency: Most calls that may share a pass.
+            concurrency: Calls that may share a pass.
             start_s: When opening began, by the performance counter.
+            peak_before: VmHWM when opening began, in bytes.
 
         Raises:
-            InfeasibleBudgetError: The budget does not hold the largest block.
+            InfeasibleBudgetError: The budget does not hold the largest block, or
+                opening itself took more.
         """
         memory, pass_bytes = self._manifest.memory, self._manifest.arena.peak_bytes
+        opening_peak = process.peak_resident_bytes() or 0
         floor = process.resident_bytes()
         if floor is None:  # no such figure here: count what was measured when sealing
             floor = memory.floor_bytes
+        held = floor + pass_bytes + (concurrency - 1) * memory.call_bytes
         blocks = [partition.block_bytes for partition in self._manifest.partitions]
         if budget is None:
             resident, buffer_bytes = frozenset[int](), max(blocks, default=0)
             budget = NO_BUDGET_BYTES
         else:
-            resident, buffer_bytes = _residency(blocks, budget, floor + pass_bytes)
+            if opening_peak > max(budget, peak_before):
+                raise _infeasible(opening_peak, budget)
+            resident, buffer_bytes = _residency(blocks, budget, held)
         used = buffer_bytes + sum(blocks[i] for i in resident)
-        call_bytes = max(1, memory.io_bytes + self._boundary_bytes())
-        slots = 1 + max(0, budget - floor - pass_bytes - used) // call_bytes
-        slots = slots if concurrency is None else max(1, min(slots, concurrency))
-        self._stream.place(resident, slots=slots)
+        self._stream.place(resident, slots=concurrency)
         self._figures = Figures(
             **self._stream.figures._asdict(),
             floor_bytes=floor,
-            peak_bytes=floor + pass_bytes + used,
+            peak_bytes=max(held + used, 0 if opening_peak == peak_before else opening_peak),
             budget_bytes=budget,
-            slots=slots,
+            concurrency=concurrency,
             open_ms=(time.perf_counter() - start_s) * 1e3,
         )
-
-    def _boundary_bytes(self) -> int:
-        """Bytes that a waiting call keeps while others run: at most a partition's activations."""
-        return max((p.activation_bytes for p in self._manifest.partitions), default=0)
 
 
 def _residency(blocks: Sequence[int], budget: int, held_bytes: int) -> tuple[frozenset[int], int]:
@@ -460,14 +467,17 @@ def _residency(blocks: Sequence[int], budget: int, held_bytes: int) -> tuple[fro
     try:
         return choose_resident(blocks, available_bytes=max(0, budget - held_bytes))
     except InfeasibleBudgetError as error:
-        needed = held_bytes + error.needed_bytes
-        raise InfeasibleBudgetError(
-            f"this model needs at least {format_size(needed)} here, the budget is "
-            f"{format_size(budget)}",
-            needed_bytes=needed,
-            budget_bytes=budget,
-            hint=f"Give it --memory {-(-needed // MIB)}MiB, or seal it for a smaller budget.",
-        ) from error
+        raise _infeasible(held_bytes + error.needed_bytes, budget) from error
+
+
+def _infeasible(needed: int, budget: int) -> InfeasibleBudgetError:
+    return InfeasibleBudgetError(
+        f"this model needs at least {format_size(needed)} here, the budget is "
+        f"{format_size(budget)}",
+        needed_bytes=needed,
+        budget_bytes=budget,
+        hint=f"Give it --memory {-(-needed // MIB)}MiB, or seal it for a smaller budget.",
+    )
 
 
 def without_skeletons(manifest: Manifest) -> Manifest:

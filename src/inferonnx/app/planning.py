@@ -78,6 +78,11 @@ class PlannedModel:
     arena: tuple[int, int]
     least_bytes: int
 
+    @property
+    def peak_bytes(self) -> int:
+        """Predicted peak of the process: of a pass, or of opening where that takes more."""
+        return max(self.plan.peak_bytes, self.trial.open_peak_bytes)
+
 
 def plan_model(
     prepared: Prepared,
@@ -158,7 +163,10 @@ def plan_model(
         if trial.stream_bytes_per_s:
             rates = replace(rates, stream_bytes_per_s=trial.stream_bytes_per_s)
     draft, trial, arena = tried[plan.cuts]
-    least = trial.floor_bytes + trial.pass_bytes + MARGIN_BYTES + draft.largest_block_bytes
+    least = max(
+        trial.floor_bytes + trial.pass_bytes + MARGIN_BYTES + draft.largest_block_bytes,
+        trial.open_peak_bytes + MARGIN_BYTES,
+    )
     if least > budget_bytes and enforce:
         raise _infeasible(prepared, plan, least, budget_bytes)
     return PlannedModel(

@@ -30,6 +30,7 @@ class Trial(NamedTuple):
     """What a pass of the model was measured to need.
 
     Attributes:
+        open_peak_bytes: Peak while the model was opened.
         floor_bytes: Resident once everything but weights and activations is there.
         session_bytes: Of it, the sessions of all partitions.
         pass_bytes: What a pass adds to floor and buffer: activations in the arena,
@@ -40,6 +41,7 @@ class Trial(NamedTuple):
         outputs: The model's outputs on the sample.
     """
 
+    open_peak_bytes: int
     floor_bytes: int
     session_bytes: int
     pass_bytes: int
@@ -76,6 +78,7 @@ def run_trial(
         stdout=subprocess.PIPE,
         env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
         check=False,
+        start_new_session=True,  # Ctrl-C is for the parent, which ends its child
     )
     head, _, body = done.stdout.partition(b"\n")
     if done.returncode or not head:
@@ -127,6 +130,7 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
     session = open_unplanned(str(config["path"]), key=key, arena=tuple(config["arena"]))
     events: list[PassEvent] = []
     session.trace(events.append)
+    open_peak = process.peak_resident_bytes() or 0
     floor = process.resident_bytes() or 0
     process.forget_peak()
     sample = decode_values(sys.stdin.buffer.read())  # reading inputs is part of what a run needs
@@ -137,6 +141,7 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
     figures = session.figures
     opening = sum(e.stop_ns - e.start_ns for e in events if e.what == "open") / 1e9
     answer: dict[str, object] = {
+        "open_peak_bytes": open_peak,
         "floor_bytes": floor,
         "session_bytes": session.session_bytes,
         "pass_bytes": max(0, peak - floor - figures.buffer_bytes),

@@ -75,6 +75,7 @@ class Worker:
             stdout=subprocess.PIPE,
             env=environment,
             text=True,
+            start_new_session=True,  # Ctrl-C is for the parent; a worker ends with its stdin
         )
         self.facts = self._answer()
         self.latency_ms: list[float] = []
@@ -194,6 +195,7 @@ def _bench_model(
             key=str(key),
             memory=memory,
             samples=samples,
+            calls=calls,
             page_drop=page_drop,
             spin=spin,
         )

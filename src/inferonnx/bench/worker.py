@@ -74,6 +74,7 @@ def _load_stream(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
         key=key,
         memory=int(memory) if isinstance(memory, int) else EVERYTHING_BYTES,
         as_numpy=False,
+        concurrency=int(str(config.get("calls", 1))),
         page_drop=bool(config.get("page_drop", True)),
         spin=None if config.get("spin") is None else bool(config["spin"]),
     )

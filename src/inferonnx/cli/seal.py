@@ -119,7 +119,7 @@ def _seal(options: argparse.Namespace) -> int:
     plan, planned = report.planned.plan, report.planned
     print(f"model id     {report.model_id}")
     print(f"file         {format_size(report.file_bytes)}, {len(plan.partitions)} partitions")
-    print(f"peak         {format_size(plan.peak_bytes)} of {format_size(plan.budget_bytes)}")
+    print(f"peak         {format_size(planned.peak_bytes)} of {format_size(plan.budget_bytes)}")
     print(f"least        {format_size(planned.least_bytes)}")
     print(
         f"a pass       {plan.latency_s * 1e3:.1f} ms predicted, "
@@ -144,7 +144,7 @@ def _facts(report: SealReport) -> dict[str, object]:
         "file_bytes": report.file_bytes,
         "partitions": len(plan.partitions),
         "budget_bytes": plan.budget_bytes,
-        "predicted_peak_bytes": plan.peak_bytes,
+        "predicted_peak_bytes": report.planned.peak_bytes,
         "least_bytes": report.planned.least_bytes,
         "predicted_latency_ms": plan.latency_s * 1e3,
         "streamed_bytes": plan.streamed_bytes,

@@ -114,14 +114,15 @@ class Walk:
     def count(self, start: int, stop: int) -> None:
         """Run the piece [start, stop), count the bytes of all its values and keep what lives on."""
         try:
-            self._count(start, stop)
+            results = self._count(start, stop)
         except _Refused as refused:
             cuts = [start, *(c for c in range(start + 1, stop) if c not in self._uncuttable), stop]
-            if len(cuts) == 2:
-                self._pin(start, stop, refused)
+            if len(cuts) > 2:
+                for first, last in pairwise(cuts):
+                    self.count(first, last)
                 return
-            for first, last in pairwise(cuts):
-                self.count(first, last)
+            results = self._pin(start, stop, refused)
+        self._advance(stop, results)
 
     def time(self, start: int, stop: int, folder: str) -> None:
         """Profile the piece [start, stop) and keep what lives on."""
@@ -213,7 +214,8 @@ class Walk:
         feeds |= {name: weight_value(self._draft.weights[name]) for name in weights}
         return session, feeds
 
-    def _count(self, start: int, stop: int) -> None:
+    def _count(self, start: int, stop: int) -> dict[str, Any]:
+        """Run the piece, note its values' bytes and shapes, and return them."""
         produced = self._produced(start, stop)
         fetched, optional = self._split(produced)
         try:
@@ -229,15 +231,15 @@ class Walk:
             shape = shape_of(value)
             if shape is not None:
                 self._measured.shapes[name] = shape
-        self._advance(stop, results | {name: contents[name] for name in optional})
+        return results | {name: contents[name] for name in optional}
 
-    def _pin(self, start: int, stop: int, refused: _Refused) -> None:
+    def _pin(self, start: int, stop: int, refused: _Refused) -> dict[str, Any]:
         """Find the least set of a piece's weights that must be constants, and run with it."""
         names = {name for read in self._reads[start:stop] for name in read}
         candidates = sorted((names & self._draft.weights.keys()) - self._measured.pinned)
         self._measured.pinned.update(candidates)
         try:
-            self._count(start, stop)
+            results = self._count(start, stop)
         except _Refused:
             self._measured.pinned.difference_update(candidates)
             label = self._draft.nodes[start].name or self._draft.nodes[start].op_type
@@ -247,9 +249,10 @@ class Walk:
         for name in candidates if len(candidates) > 1 else ():
             self._measured.pinned.discard(name)
             try:
-                self._count(start, stop)
+                results = self._count(start, stop)
             except _Refused:
                 self._measured.pinned.add(name)
+        return results
 
     def _advance(self, stop: int, results: Mapping[str, Any]) -> None:
         self._live.update(results)

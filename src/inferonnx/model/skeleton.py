@@ -73,7 +73,7 @@ def build_skeleton(
     constants = list(_constants(draft, nodes, pinned))
     graph = helper.make_graph(
         copies,
-        "",
+        "g",  # a checker wants a name
         [
             *(_declared(draft, name, shapes) for name in inputs),
             *(weight_info(draft, name) for name in weights),

@@ -66,7 +66,7 @@ def whole_model(draft: Draft, outputs: list[str]) -> ModelProto:
     graph = helper.make_graph(
         # Names must be unique where there are any, and rewriting repeats them.
         [bare_copy(node) for node in draft.nodes],
-        "",
+        "g",  # a checker wants a name
         [*draft.inputs, *weights],
         [onnx.ValueInfoProto(name=name) for name in outputs],
         initializer=list(draft.constants.values()),

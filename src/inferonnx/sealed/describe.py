@@ -60,7 +60,7 @@ def describe_manifest(manifest: Manifest) -> dict[str, object]:
             "least_bytes": memory.least_bytes,
             "floor_bytes": memory.floor_bytes,
             "session_bytes": memory.session_bytes,
-            "io_bytes": memory.io_bytes,
+            "call_bytes": memory.call_bytes,
         },
         "arena": {
             "strategy": arena.strategy,

@@ -184,17 +184,18 @@ class Memory:
         least_bytes: Least budget that works.
         floor_bytes: Process before any session.
         session_bytes: All sessions.
-        io_bytes: Inputs and outputs.
+        call_bytes: What a call that waits its turn in a shared pass holds: its inputs,
+            outputs and the values that cross the widest cut.
     """
 
     budget_bytes: int
     least_bytes: int
     floor_bytes: int
     session_bytes: int
-    io_bytes: int
+    call_bytes: int
 
     def __post_init__(self) -> None:
-        for name in ("budget_bytes", "least_bytes", "floor_bytes", "session_bytes", "io_bytes"):
+        for name in ("budget_bytes", "least_bytes", "floor_bytes", "session_bytes", "call_bytes"):
             _check_int(f"memory {name}", getattr(self, name))
 
 

@@ -96,7 +96,7 @@ def _encode_json(manifest: Manifest) -> bytes:
         "memory": {
             "budget_bytes": manifest.memory.budget_bytes,
             "floor_bytes": manifest.memory.floor_bytes,
-            "io_bytes": manifest.memory.io_bytes,
+            "call_bytes": manifest.memory.call_bytes,
             "least_bytes": manifest.memory.least_bytes,
             "session_bytes": manifest.memory.session_bytes,
         },
@@ -192,7 +192,7 @@ def _parse_tree(tree: object, blobs: _BlobReader, tag_bytes: int) -> Manifest:
         arena=Arena(**_named(arena, "initial_bytes", "peak_bytes", "strategy")),
         memory=Memory(
             **_named(
-                memory, "budget_bytes", "floor_bytes", "io_bytes", "least_bytes", "session_bytes"
+                memory, "budget_bytes", "call_bytes", "floor_bytes", "least_bytes", "session_bytes"
             )
         ),
         planned_shapes={key: _tuple(shape) for key, shape in _mapping(planned_shapes).items()},

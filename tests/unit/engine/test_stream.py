@@ -60,7 +60,7 @@ def sealed():
         partitions=partitions,
         target=Target(onnxruntime="0", layout="generic", arch="any"),
         arena=Arena(strategy=0, initial_bytes=0, peak_bytes=0),
-        memory=Memory(budget_bytes=0, least_bytes=0, floor_bytes=0, session_bytes=0, io_bytes=0),
+        memory=Memory(budget_bytes=0, least_bytes=0, floor_bytes=0, session_bytes=0, call_bytes=0),
         planned_shapes={},
     )
     writer = SealWriter(

@@ -48,7 +48,7 @@ def test_every_index_of_every_rank(check, lookup, shape, rank, kind):
     feeds = (
         [{"i": every.reshape((-1, *(1,) * (rank - 1)))}]
         if rank
-        else [{"i": np.asarray(e)} for e in every[::97]]
+        else [{"i": np.asarray(e)} for e in every[:: len(every) // 5]]
     )
     if rank:
         feeds.append({"i": every[:0].reshape((0,) * rank)})

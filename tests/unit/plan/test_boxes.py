@@ -49,6 +49,25 @@ def test_run_finds_the_best_plan(lattice: Lattice) -> None:
     assert search.best.cost == 3 * 1_000_000 + 2 * (640 + 10) * 1_000_000
 
 
+def test_run_settles_what_no_price_finds(make_chain: ChainMaker, rates: Rates) -> None:
+    """The best plan is the cheapest path at no price of memory: only labels find it."""
+    memory = MemoryModel(floor_bytes=0, session_bytes=0, node_bytes=0, weight_input_bytes=0)
+    lattice = build_lattice(
+        make_chain([512, 576, 64, 256], values=[1] * 5),
+        memory=memory,
+        rates=rates,
+        uncuttable=frozenset(),
+        block_limit_bytes=None,
+    )
+    search = BoxSearch(lattice, available_bytes=1218, times_ps=0)
+    search.run()
+    assert search.best is not None
+    path = search.best.path
+    assert [edge.block for edge in path.edges] == [512, 640, 256]
+    assert path.kept == (False, True, False)
+    assert path.cost == (3 * 1 + 2 * 10 + 512 + 256) * 1_000_000
+
+
 def test_run_finds_nothing_where_nothing_fits(lattice: Lattice) -> None:
     search = BoxSearch(lattice, available_bytes=641, times_ps=0)
     search.run()

@@ -17,7 +17,13 @@ from inferonnx.sealed import (
     lay_out_weights,
     weight_bytes,
 )
-from inferonnx.sealed.constants import DTYPE_BITS, MAX_LIST, MAX_RANK, MAX_TEXT_BYTES
+from inferonnx.sealed.constants import (
+    DTYPE_BITS,
+    MAX_LIST,
+    MAX_PARTITIONS,
+    MAX_RANK,
+    MAX_TEXT_BYTES,
+)
 
 shapes = st.lists(st.integers(0, 9), max_size=4).map(tuple)
 specs = st.lists(st.tuples(st.sampled_from(sorted(DTYPE_BITS)), shapes), max_size=8)
@@ -179,6 +185,32 @@ def test_every_field_refuses_what_its_type_does_not_allow(forge, which):
     assert tried >= 6
 
 
+@pytest.mark.parametrize(
+    ("place", "most"),
+    [
+        ("notes", MAX_LIST),
+        ("inputs", MAX_LIST),
+        ("outputs", MAX_LIST),
+        ("partitions", MAX_PARTITIONS),
+    ],
+)
+def test_lists_of_a_manifest_are_limited(forge, place, most):
+    # S-36: at the limit something else may be wrong, but not the number
+    manifest = forge.tiny_manifest()
+    item = getattr(manifest, place)[0]
+    with pytest.raises(SealedFormatError, match=f"{place} has more than"):
+        replace(manifest, **{place: (item,) * (most + 1)})
+    if place == "notes":
+        assert len(replace(manifest, notes=(item,) * most).notes) == most
+    else:
+        with pytest.raises(SealedFormatError, match=r"twice|already"):
+            replace(manifest, **{place: (item,) * most})
+
+
+def test_text_at_its_limit_is_kept():
+    assert ValueInfo(name="x" * MAX_TEXT_BYTES, type="", shape=None).name
+
+
 @pytest.mark.parametrize("place", ["inputs", "outputs"])
 def test_lists_of_blobs_are_limited(forge, place):
     # S-36
@@ -240,14 +272,17 @@ def test_input_may_be_an_output_and_values_may_be_unused(forge):
     assert replace(kept, partitions=(), outputs=(x,)).partitions == ()
 
 
-@pytest.mark.parametrize("name", ["n", "n" * 255, "ü" * 127, "a b", "模型", "😀", "a/b", "' ; --"])
+@pytest.mark.parametrize(
+    "name", ["n", "n" * 255, "ü" * 127, "a b", "模型", "😀", "a/b", "~ ' ; --\xa0"]
+)
 def test_name_that_people_can_read_is_kept(name):
     assert is_model_name(name)
     check_model_name(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["", "n" * 256, "ü" * 128, "\n", "\x1b[0m", "\x85", "\u2029", "\ud800", 1]
+    "name",
+    ["", "n" * 256, "ü" * 128, "\n", "\x1f", "\x7f", "\x85", "\x9f", "\u2029", "\ud800", 1],
 )
 def test_name_that_people_can_not_read_is_refused(forge, name):
     assert not is_model_name(name)

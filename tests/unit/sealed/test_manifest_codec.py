@@ -89,7 +89,7 @@ def manifests(draw) -> Manifest:
                 least_bytes=integers,
                 floor_bytes=integers,
                 session_bytes=integers,
-                io_bytes=integers,
+                call_bytes=integers,
             )
         ),
         planned_shapes=draw(st.dictionaries(texts, shapes, max_size=3)),
@@ -184,11 +184,34 @@ def test_length_is_refused_before_anything_is_copied():
         parse(data)
 
 
-def test_text_beyond_its_limit_is_refused_when_sealing(forge, monkeypatch):
-    # S-36, with a limit that a test can reach
-    monkeypatch.setattr(codec, "MAX_JSON_BYTES", 100)
-    with pytest.raises(SealedFormatError, match="more than 100"):
-        encode_manifest(forge.tiny_manifest())
+def test_text_is_limited_when_sealing_and_when_opening(forge, monkeypatch):
+    # S-36, with limits that a test can reach
+    manifest = forge.tiny_manifest()
+    data = encode_manifest(replace(manifest, tags=bytes(3 * TAG_BYTES)))
+    n_text = int.from_bytes(data[:4], "big")
+    monkeypatch.setattr(codec, "MAX_JSON_BYTES", n_text)
+    encode_manifest(manifest)
+    parse(data)
+    monkeypatch.setattr(codec, "MAX_JSON_BYTES", n_text - 1)
+    with pytest.raises(SealedFormatError, match=f"more than {n_text - 1}"):
+        encode_manifest(manifest)
+    with pytest.raises(SealedFormatError, match="longer"):
+        parse(data)
+
+
+def test_text_may_end_where_the_manifest_ends(forge):
+    # S-28: a manifest without blobs; and a byte less is refused for its length
+    manifest = replace(
+        forge.tiny_manifest(),
+        partitions=(),
+        outputs=forge.tiny_manifest().inputs,
+        probe=None,
+        check=None,
+    )
+    data = encode_manifest(manifest)
+    assert parse(data) == manifest
+    with pytest.raises(SealedFormatError, match="longer"):
+        parse(data[:-1])
 
 
 def test_pairs_are_sorted_by_their_utf_8(forge):
