@@ -16,13 +16,17 @@ def small_cnn(path, *, channels=32, classes=10):
 
     def weight(name, *shape):
         scale = (2 / np.prod(shape[1:])) ** 0.5
-        return numpy_helper.from_array((rng.standard_normal(shape) * scale).astype(np.float32), name)
+        return numpy_helper.from_array(
+            (rng.standard_normal(shape) * scale).astype(np.float32), name
+        )
 
     nodes, weights, last, width = [], [], "image", 3
     for i in range(4):
         weights += [weight(f"w{i}", channels, width, 3, 3), weight(f"b{i}", channels)]
         nodes += [
-            helper.make_node("Conv", [last, f"w{i}", f"b{i}"], [f"c{i}"], pads=[1, 1, 1, 1], name=f"conv{i}"),
+            helper.make_node(
+                "Conv", [last, f"w{i}", f"b{i}"], [f"c{i}"], pads=[1, 1, 1, 1], name=f"conv{i}"
+            ),
             helper.make_node("Relu", [f"c{i}"], [f"r{i}"], name=f"relu{i}"),
         ]
         last, width = f"r{i}", channels

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from golden import trained
 
 import inferonnx
+from golden import trained
 from inferonnx import zoo
 from inferonnx.app.arrays import to_numpy
 from inferonnx.app.opening import open_unplanned
@@ -53,9 +53,7 @@ def test_the_sealed_stream_gives_the_known_answers(case, key_path, tmp_path):
         zoo.fetch(case.fetched, str(FETCHED))
     run = Sealed(case.prepare(FETCHED, tmp_path), inferonnx.Key.load(key_path), tmp_path)
     try:
-        differences = {
-            pair.what: pair.difference() for pair in case.compare(run, case.answers())
-        }
+        differences = {pair.what: pair.difference() for pair in case.compare(run, case.answers())}
     finally:
         run.close()
     assert differences

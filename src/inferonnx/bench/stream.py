@@ -77,7 +77,11 @@ class Worker:
             text=True,
             start_new_session=True,  # Ctrl-C is for the parent; a worker ends with its stdin
         )
-        self.facts = self._answer()
+        try:
+            self.facts = self._answer()
+        except BaseException:
+            self.__exit__()
+            raise
         self.latency_ms: list[float] = []
         self._cpu_before = self._cpu_s()
 
@@ -131,7 +135,10 @@ class Worker:
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
             raise EngineError(f"a worker ended with code {self._process.wait()}")
-        return dict(json.loads(line))
+        answer = dict(json.loads(line))
+        if "error" in answer:
+            raise EngineError(f"a worker could not start: {answer['error']}")
+        return answer
 
 
 def bench_stream(

@@ -13,6 +13,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from inferonnx.errors import InferonnxError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,7 +30,11 @@ def main() -> int:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     config = json.loads(sys.argv[1])
     load = {"plain": _load_plain, "stream": _load_stream, "rate": _load_rate}[config["engine"]]
-    run, facts = load(config)
+    try:
+        run, facts = load(config)
+    except InferonnxError as error:
+        _answer({"error": error.message})
+        return error.exit_code
     _answer(facts)
     for line in sys.stdin:
         words = line.split()

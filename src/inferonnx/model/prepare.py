@@ -18,7 +18,7 @@ from inferonnx.model.optimise import optimise
 from inferonnx.model.prepared import Prepared, Signature, build_graph
 from inferonnx.model.rewrite_matmul import rewrite_matmuls
 from inferonnx.model.sample import check_dims, check_sample, synthesised
-from inferonnx.model.split_gather import split_gathers
+from inferonnx.model.split_embedding import split_embeddings
 from inferonnx.model.subgraphs import reads
 from inferonnx.model.types import dims_of, infer_types, may_be, type_text
 from inferonnx.model.values import run_whole
@@ -126,7 +126,7 @@ def _rewrite(
     session = infer_types(draft)
     shapes = seen_shapes(draft, session, sample, uncuttable_cuts(draft))
     notes = rewrite_matmuls(draft, shapes, piece_bytes=piece_bytes)
-    return notes + split_gathers(draft, piece_bytes=piece_bytes)
+    return notes + split_embeddings(draft, piece_bytes=piece_bytes)
 
 
 def uncuttable_cuts(draft: Draft) -> frozenset[int]:

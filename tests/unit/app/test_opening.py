@@ -178,9 +178,8 @@ def test_a_flipped_bit_anywhere_is_refused_before_an_answer(sealed_cnn, key, ima
         forged.write_bytes(changed)
         with pytest.raises(
             (AuthenticationError, SealedFormatError, KeyMismatchError, inferonnx.InferonnxError)
-        ) as caught:
-            with inferonnx.open(forged, key=key, memory=PLENTY) as session:
-                session.run(None, {"image": image})
+        ) as caught, inferonnx.open(forged, key=key, memory=PLENTY) as session:
+            session.run(None, {"image": image})
         assert caught.value.exit_code == 3, place
 
 

@@ -17,7 +17,9 @@ SLACK = 0.1
 
 
 def test_the_predicted_peak_is_the_measured_one(cnn, key_path, image, tmp_path, capsys):
-    assert main(["seal", str(cnn), "-o", str(tmp_path / "m"), "--key", str(key_path), "--json"]) == 0
+    assert (
+        main(["seal", str(cnn), "-o", str(tmp_path / "m"), "--key", str(key_path), "--json"]) == 0
+    )
     predicted = json.loads(capsys.readouterr().out)["predicted_peak_bytes"]
     import os
     import subprocess

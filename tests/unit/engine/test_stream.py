@@ -239,7 +239,7 @@ def test_a_call_that_fails_does_not_hurt_those_that_share_its_pass(sealed):
 
 
 def test_waiting_calls_share_one_pass(sealed):
-    stream, source, runtime = opened(sealed)
+    stream, source, _ = opened(sealed)
     stream.place(frozenset(), slots=8)
     gate, entered = threading.Event(), threading.Event()
     read = source.read_into
