@@ -176,9 +176,12 @@ def test_a_flipped_bit_anywhere_is_refused_before_an_answer(sealed_cnn, key, ima
         changed = bytearray(content)
         changed[place] ^= 0x10
         forged.write_bytes(changed)
-        with pytest.raises(
-            (AuthenticationError, SealedFormatError, KeyMismatchError, inferonnx.InferonnxError)
-        ) as caught, inferonnx.open(forged, key=key, memory=PLENTY) as session:
+        with (
+            pytest.raises(
+                (AuthenticationError, SealedFormatError, KeyMismatchError, inferonnx.InferonnxError)
+            ) as caught,
+            inferonnx.open(forged, key=key, memory=PLENTY) as session,
+        ):
             session.run(None, {"image": image})
         assert caught.value.exit_code == 3, place
 
