@@ -125,6 +125,7 @@ def manifests(vectors: Vectors) -> None:
         swap('"name":"tïny"', '"name":"tïny","name":"tïny"'))  # fmt: skip
     bad("unknown-member", "there is a member more", "S-30", setting("more", to=0))
     bad("missing-member", "a member is missing", "S-30", on_tree(lambda tree: tree.pop("notes")))
+    bad("renamed-member", "a member has another name", "S-30", swap('"layout":', '"layouts":'))
     bad("unknown-inner-member", "an inner object has a member more", "S-30",
         setting("target", "more", to=""))  # fmt: skip
     bad("not-an-object", "the text is a list", "S-30", on_text(lambda text: b"[" + text + b"]"))

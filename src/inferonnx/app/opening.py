@@ -267,6 +267,7 @@ class Session:
         self._as_numpy = as_numpy and _has_numpy()
         self._figures: Figures | None = None
         drop = process.drop_clean_file_pages if page_drop else int
+        self._before_first_run: Callable[[], int] | None = drop
         loader = BlockLoader(opened.source, opened.opener, n_threads=n_threads)
         try:
             drop()
@@ -368,6 +369,10 @@ class Session:
             )
         tensors = self._checked(inputs)
         self._check_sizes(tensors)
+        if self._before_first_run is not None:
+            # Reading inputs has brought pages back that a pass does not need.
+            self._before_first_run()
+            self._before_first_run = None
         load, types = self._environment.load, {v.name: v.type for v in self._manifest.inputs}
         results = self._stream.run({n: load(tensor, types[n]) for n, tensor in tensors.items()})
         by_name = dict(zip(names, results, strict=True))

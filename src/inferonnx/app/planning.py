@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ROUNDS = 3
 """Plans made before the last one is taken; the second stands on measured figures already."""
 
-MARGIN_BYTES = 3 * MIB // 2
+MARGIN_BYTES = 2 * MIB
 """Added to what a pass was measured to need: heaps and page caches differ from run to run."""
 
 OVERHEAD_LIMIT = 12.0

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from inferonnx.model.draft import Draft
-    from inferonnx.model.measure import Measured
     from inferonnx.model.types import Dims
+    from inferonnx.model.walk import Measured
 
 
 class Signature(NamedTuple):

@@ -50,7 +50,7 @@ class ScratchPair:
             os.stat(self.graph_path)  # /proc may be missing
         except OSError:
             self.close()
-            self._folder = tempfile.mkdtemp(prefix="inferonnx-", dir=place)
+            self._folder = tempfile.mkdtemp(prefix=f"inferonnx-{os.getpid()}-", dir=place)
             self.graph_path = os.path.join(self._folder, "graph")
             self.data_name = "data"
 

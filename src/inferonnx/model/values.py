@@ -41,6 +41,7 @@ def tensor_value(value: Any) -> Any:
     if not isinstance(value, np.ndarray) or value.dtype.kind in "OSU":
         return value
     dtype = foreign_dtype(value)
+    value = value.astype(value.dtype.newbyteorder("="), copy=False)
     # `asarray` keeps rank 0, which `ascontiguousarray` does not.
     whole = np.asarray(value, order="C")
     if dtype is None:
@@ -68,12 +69,17 @@ def foreign_dtype(array: np.ndarray[Any, Any]) -> DType | None:
     Raises:
         TensorError: ONNX has no such elements.
     """
-    if array.dtype.kind in "biufc" and array.dtype.isbuiltin == 1:
+    if is_numpys(array):
         return None
     dtype = dtype_of_ml_name(array.dtype.name)
     if dtype is None:
         raise TensorError(f"ONNX has no elements of type {array.dtype}")
     return dtype
+
+
+def is_numpys(array: np.ndarray[Any, Any]) -> bool:
+    """Return whether numpy itself has the array's element type, and ml_dtypes has not."""
+    return bool(array.dtype.type.__module__ == "numpy")
 
 
 def _ort_value(

@@ -131,10 +131,10 @@ def same(got: Any, want: Any, rtol: float) -> bool:
 
 
 def every_way(prepared: Prepared) -> Iterable[list[int]]:
-    """Yield no cut, each cut alone, and all cuts at once."""
+    """Yield no cut, each cut alone (of many, every few), and all cuts at once."""
     n_nodes = len(prepared.graph.nodes)
     yield []
-    for cut in range(1, n_nodes):
+    for cut in range(1, n_nodes, 1 + n_nodes // 16):
         yield [cut]
     yield list(range(1, n_nodes))
 

@@ -648,3 +648,70 @@ def test_operators_of_onnxruntime_itself(check, build):
     prepared = check(model, rtol=1e-5)
     assert prepared.notes == ()
     assert len(prepared.graph.weight_bytes) == 7
+
+
+def test_constant_nodes_of_ir_version_3_are_no_inputs(check, build):
+    nodes = [
+        node("Constant", [], ["s"], value=numpy_helper.from_array(ints(4), "any")),
+        node("Reshape", ["x", "s"], ["y"]),
+    ]
+    model = build(nodes, {"x": (FLOAT, [2, 2])}, ["y"], opset=9, ir_version=3, domains=())
+    assert [value.name for value in check(model).inputs] == ["x"]
+
+
+def test_convolutions_inside_bodies(check, build):
+    def conv_branch(name: str, seed: int) -> onnx.GraphProto:
+        return helper.make_graph(
+            [
+                node("Conv", ["x", f"{name}w"], [f"{name}c"], pads=[1, 1, 1, 1]),
+                node("Relu", [f"{name}c"], [f"{name}r"]),
+                node("Conv", [f"{name}r", "v"], [f"{name}y"], pads=[1, 1, 1, 1]),
+            ],
+            name,
+            [],
+            [helper.make_tensor_value_info(f"{name}y", FLOAT, None)],
+            [numpy_helper.from_array(floats(32, 32, 3, 3, seed=seed) / 9, f"{name}w")],
+        )
+
+    nodes = [
+        node("If", ["c"], ["y"], then_branch=conv_branch("t", 1), else_branch=conv_branch("e", 2)),
+        node("Conv", ["y", "v"], ["z"], pads=[1, 1, 1, 1]),
+    ]
+    inputs = {"x": (FLOAT, [1, 32, 6, 6]), "c": (BOOL, [])}
+    model = build(nodes, inputs, ["z"], {"v": floats(32, 32, 3, 3, seed=3) / 9})
+    feeds = [{"x": floats(1, 32, 6, 6), "c": np.array(flag)} for flag in (True, False)]
+    prepared = check(model, feeds[0], other_feeds=feeds[1:])
+    assert prepared.probe is not None
+    assert len(prepared.graph.weight_bytes) >= 3
+
+
+def test_one_weight_read_twice_by_one_node(check, build):
+    nodes = [node("Greater", ["x", "w"], ["m"]), node("Where", ["m", "w", "w"], ["y"])]
+    model = build(nodes, {"x": (FLOAT, [400])}, ["y"], {"w": floats(400)})
+    prepared = check(model)
+    assert {w for n in prepared.graph.nodes for w in n.weights} <= {"w"}
+
+
+def test_float16_tables_and_products_in_pieces(check, build):
+    weights = {
+        "t": floats(500, 20).astype(np.float16),
+        "w": floats(20, 500).astype(np.float16),
+    }
+    nodes = [node("Gather", ["t", "i"], ["g"]), node("MatMul", ["g", "w"], ["y"])]
+    model = build(nodes, {"i": (INT64, ["n"])}, ["y"], weights)
+    check(model, {"i": ints(3, 499, -500)}, rtol=1e-2, piece_bytes=4096)
+
+
+def test_a_name_of_a_body_may_be_one_of_the_outer_graph_elsewhere(check, build):
+    """Bodies of two nodes use the same names; each keeps its own weight."""
+    nodes = [
+        node("Loop", ["n", "", "x"], ["a", "s"], body=loop_body()),
+        node("Loop", ["n", "", "a"], ["y", "t"], body=loop_body()),
+    ]
+    for place, loop in enumerate(nodes):
+        tensor = numpy_helper.from_array(floats(20, 20, seed=place) / 5, "bw")
+        loop.attribute[0].g.initializer[0].CopyFrom(tensor)
+    inputs = {"x": (FLOAT, [1, 20]), "n": (INT64, [])}
+    model = build(nodes, inputs, ["y", "s", "t"], {"outer": floats(1, 20)})
+    prepared = check(model, {"x": floats(1, 20), "n": np.array(3)})
+    assert sorted(prepared.graph.weight_bytes.values()) == [1600, 1600]

@@ -111,6 +111,14 @@ def test_thinning_joins_small_weights(
     assert len(blocks) == 21
 
 
+def test_thinning_joins_up_to_a_hundredth(
+    make_chain: ChainMaker, memory: MemoryModel, rates: Rates
+) -> None:
+    """Of 300 equal weights three are a hundredth of all."""
+    cuts = lattice_of(make_chain([64] * 300), memory, rates).cuts
+    assert cuts == tuple(range(0, 301, 3))
+
+
 def branching(n_nodes: int) -> Graph:
     """A graph whose activations are widest in the middle of weightless stretches."""
     return Graph(

@@ -23,7 +23,7 @@ from inferonnx.sealed import (
     parse_manifest,
 )
 from inferonnx.sealed import manifest_codec as codec
-from inferonnx.sealed.constants import DTYPE_BITS
+from inferonnx.sealed.constants import DTYPE_BITS, MAX_SEGMENTS, SEGMENT_BYTES
 
 TAG_BYTES = 16
 
@@ -212,6 +212,21 @@ def test_text_may_end_where_the_manifest_ends(forge):
     assert parse(data) == manifest
     with pytest.raises(SealedFormatError, match="longer"):
         parse(data[:-1])
+
+
+def test_segments_are_limited_also_where_their_tags_are_there(forge):
+    # S-36
+    def with_segments(n_segments: int) -> bytes:
+        weights = lay_out_weights([("w", 2, (n_segments * SEGMENT_BYTES,))])
+        manifest = forge.tiny_manifest()
+        part = replace(manifest.partitions[0], weights=weights, outputs=("y",))
+        return encode_manifest(
+            replace(manifest, partitions=(part,), tags=bytes(n_segments * TAG_BYTES))
+        )
+
+    assert len(parse(with_segments(MAX_SEGMENTS)).tags) == MAX_SEGMENTS * TAG_BYTES
+    with pytest.raises(SealedFormatError, match="segments"):
+        parse(with_segments(MAX_SEGMENTS + 1))
 
 
 def test_pairs_are_sorted_by_their_utf_8(forge):
