@@ -43,8 +43,15 @@ _CARRIED = ("tensor_type", "sequence_type", "map_type")
 
 # Operators that draw random numbers.
 _RANDOM = frozenset(
-    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike")
-    + ("RandomUniform", "RandomUniformLike", "Dropout")
+    {
+        "Bernoulli",
+        "Dropout",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    }
 )
 
 LAYOUTS = ("native", "generic", "original")
