@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from inferonnx.graph import Liveness
 from inferonnx.runtime import ort
-from inferonnx.sealed import Arena, Check, Manifest, Memory, Probe, Target, ValueInfo
+from inferonnx.sealed import Arena, Check, Manifest, Memory, Partition, Probe, Target, ValueInfo
 from inferonnx.tensors import Tensor, as_tensor, encode_npy
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MAX_CHECK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Figures of a trial, as the manifest keeps them; bytes."""
+    """Figures of a trial, as the manifest keeps them: bytes, and seconds by partition."""
 
     arena_strategy: int = 0
     arena_bytes: int = 0
@@ -32,6 +32,7 @@ class Measured:
     session_bytes: int = 0
     budget_bytes: int = 0
     least_bytes: int = 0
+    compute_s: tuple[float, ...] = ()
 
 
 def manifest_of(
@@ -65,7 +66,7 @@ def manifest_of(
         metadata=prepared.metadata,
         inputs=tuple(ValueInfo(name=n, type=t, shape=s) for n, t, s in prepared.inputs),
         outputs=tuple(ValueInfo(name=n, type=t, shape=s) for n, t, s in prepared.outputs),
-        partitions=draft.partitions,
+        partitions=_timed(draft.partitions, figures.compute_s),
         target=Target(onnxruntime=ort.version(), layout=prepared.layout, arch=os.uname().machine),
         arena=Arena(
             strategy=figures.arena_strategy,
@@ -84,6 +85,18 @@ def manifest_of(
         notes=prepared.notes,
         probe=_probe(draft),
         check=_check(sample, outputs),
+    )
+
+
+def _timed(
+    partitions: tuple[Partition, ...], compute_s: tuple[float, ...]
+) -> tuple[Partition, ...]:
+    """Return the partitions with measured times, where there are some."""
+    if not compute_s:
+        return partitions
+    return tuple(
+        replace(partition, time_us=round(seconds * 1e6))
+        for partition, seconds in zip(partitions, compute_s, strict=True)
     )
 
 

@@ -28,7 +28,7 @@ def plan_facts(planned: PlannedModel, *, model: str, suite: str) -> dict[str, An
         "streamed_bytes": plan.streamed_bytes,
         "activation_bytes": plan.activation_bytes,
         "least_bytes": planned.least_bytes,
-        "latency_s": plan.latency_s,
+        "latency_s": planned.latency_s,
         "notes": list(planned.prepared.notes),
         "partitions": [
             {
@@ -36,12 +36,12 @@ def plan_facts(planned: PlannedModel, *, model: str, suite: str) -> dict[str, An
                 "stop": part.stop,
                 "weight_bytes": part.weight_bytes,
                 "activation_bytes": part.activation_bytes,
-                "time_s": part.time_s,
+                "time_s": compute_s,
                 "stream_s": part.weight_bytes / rate if rate and not part.resident else 0.0,
                 "resident": part.resident,
                 "operators": _operators(planned.prepared.graph, part),
             }
-            for part in plan.partitions
+            for part, compute_s in zip(plan.partitions, planned.trial.compute_s, strict=True)
         ],
     }
 

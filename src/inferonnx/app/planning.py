@@ -83,6 +83,12 @@ class PlannedModel:
         """Predicted peak of the process: of a pass, or of opening where that takes more."""
         return max(self.plan.peak_bytes, self.trial.open_peak_bytes)
 
+    @property
+    def latency_s(self) -> float:
+        """Predicted seconds of a pass: computing and opening as the trial measured them."""
+        rate = self.trial.stream_bytes_per_s
+        return sum(self.trial.compute_s) + (self.plan.streamed_bytes / rate if rate else 0.0)
+
 
 def plan_model(
     prepared: Prepared,

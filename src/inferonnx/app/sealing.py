@@ -172,4 +172,5 @@ def measured_by(planned: PlannedModel, budget_bytes: int) -> Measured:
         session_bytes=trial.session_bytes,
         budget_bytes=budget_bytes,
         least_bytes=planned.least_bytes,
+        compute_s=trial.compute_s,
     )

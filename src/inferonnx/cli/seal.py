@@ -122,7 +122,7 @@ def _seal(options: argparse.Namespace) -> int:
     print(f"peak         {format_size(planned.peak_bytes)} of {format_size(plan.budget_bytes)}")
     print(f"least        {format_size(planned.least_bytes)}")
     print(
-        f"a pass       {plan.latency_s * 1e3:.1f} ms predicted, "
+        f"a pass       {planned.latency_s * 1e3:.1f} ms predicted, "
         f"{format_size(plan.streamed_bytes)} streamed"
     )
     print(
@@ -146,7 +146,7 @@ def _facts(report: SealReport) -> dict[str, object]:
         "budget_bytes": plan.budget_bytes,
         "predicted_peak_bytes": report.planned.peak_bytes,
         "least_bytes": report.planned.least_bytes,
-        "predicted_latency_ms": plan.latency_s * 1e3,
+        "predicted_latency_ms": report.planned.latency_s * 1e3,
         "streamed_bytes": plan.streamed_bytes,
         "largest_difference": report.difference.absolute,
         "exact": report.difference.exact,
