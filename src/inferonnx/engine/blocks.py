@@ -4,17 +4,22 @@ Each thread takes the next segment that nobody has taken, reads it into its
 place in the buffer and opens it there: the segment is still in the core's cache
 when it is opened, and no second copy exists. Reading and opening release the
 interpreter's lock.
+
+Rules of this file. The state of a load belongs to that load and to nothing else.
+A load never returns while a thread still works on its buffer, whatever
+interrupts it: a partition that ran over a half-opened block would compute wrong
+numbers without an error.
 """
 
 from __future__ import annotations
 
 import threading
-from itertools import count
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from inferonnx.crypto import wipe
 
+if TYPE_CHECKING:
     from inferonnx.engine.ports import Source
     from inferonnx.sealed import SegmentOpener
 
@@ -25,13 +30,14 @@ class BlockLoader:
     def __init__(self, source: Source, opener: SegmentOpener, *, n_threads: int) -> None:
         """Start `n_threads` - 1 helpers; the caller's thread works too."""
         self._source = source
-        self._table = opener.table
         self._opener = opener
-        self._helpers = [_Helper(self._work) for _ in range(n_threads - 1)]
-        self._segments: Iterator[tuple[int, int]] = iter(())
-        self._view = memoryview(b"")
-        self._failure: BaseException | None = None
-        self._take = threading.Lock()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._helpers = [
+            threading.Thread(target=self._help, name="inferonnx-open", daemon=True)
+            for _ in range(n_threads - 1)
+        ]
+        for helper in self._helpers:
+            helper.start()
 
     def load(self, block: int, view: memoryview) -> None:
         """Fill `view` with the opened weights of partition `block`.
@@ -45,70 +51,87 @@ class BlockLoader:
             SealedFormatError: The file ends too early; `view` is wiped.
             UnavailableError: The disk fails; `view` is wiped.
         """
-        segments = self._table.block_segments(block)
-        starts = count(0, self._table.segment_bytes)
-        self._view, self._failure = view, None
-        self._segments = iter(list(zip(segments, starts, strict=False)))
-        helpers = self._helpers[: len(segments) - 1]
-        for helper in helpers:
-            helper.start()
+        segments = self._opener.table.block_segments(block)
+        job = _Job(segments, view, n_helpers=min(len(self._helpers), len(segments) - 1))
         try:
-            self._work()
+            for _ in range(job.n_helpers):
+                self._jobs.put(job)
+            self._work(job)
+        except BaseException as error:
+            job.fail(error)
+            raise
         finally:
-            for helper in helpers:
-                helper.wait()
-            self._view = memoryview(b"")
-        if self._failure is not None:
-            view[:] = bytes(len(view))
-            raise self._failure
+            job.wait()
+            if job.failure is not None:
+                wipe(view)
+        if job.failure is not None:
+            raise job.failure
 
     def close(self) -> None:
         """End the helpers."""
+        for _ in self._helpers:
+            self._jobs.put(None)
         for helper in self._helpers:
-            helper.end()
+            helper.join()
         self._helpers = []
 
-    def _work(self) -> None:
-        view, table = self._view, self._table
-        while self._failure is None:
-            with self._take:
-                index, start = next(self._segments, (-1, 0))
-            if index < 0:
-                return
-            part = view[start : start + table.length(index)]
+    def _help(self) -> None:
+        while (job := self._jobs.get()) is not None:
             try:
-                self._source.read_into(table.offset(index), part)
-                self._opener.open_in_place(index, part)
+                self._work(job)
             except BaseException as error:
-                self._failure = error
+                job.fail(error)
+            finally:
+                job.leave()
+            del job  # a helper that waits holds no buffer
+
+    def _work(self, job: _Job) -> None:
+        table = self._opener.table
+        while (index := job.take()) is not None:
+            start = (index - job.first) * table.segment_bytes
+            part = job.view[start : start + table.length(index)]
+            self._source.read_into(table.offset(index), part)
+            self._opener.open_in_place(index, part)
 
 
-class _Helper:
-    """A thread that does the same work whenever it is started."""
+class _Job:
+    """One load: what is left to take, what went wrong, who still works on it."""
 
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._work = work
-        self._go = threading.Semaphore(0)
-        self._done = threading.Semaphore(0)
-        self._ended = False
-        self._thread = threading.Thread(target=self._loop, name="inferonnx-open", daemon=True)
-        self._thread.start()
+    def __init__(self, segments: range, view: memoryview, *, n_helpers: int) -> None:
+        self.view = view
+        self.first = segments.start
+        self.n_helpers = max(0, n_helpers)
+        self.failure: BaseException | None = None
+        self._segments = iter(segments)
+        self._busy = self.n_helpers
+        self._state = threading.Condition()
 
-    def start(self) -> None:
-        self._go.release()
+    def take(self) -> int | None:
+        """Return the next segment, or None when there is none or the load has failed."""
+        with self._state:
+            return None if self.failure is not None else next(self._segments, None)
+
+    def fail(self, error: BaseException) -> None:
+        """Have every thread stop at its next segment."""
+        with self._state:
+            self.failure = self.failure or error
+
+    def leave(self) -> None:
+        """A helper is done."""
+        with self._state:
+            self._busy -= 1
+            self._state.notify_all()
 
     def wait(self) -> None:
-        self._done.acquire()
-
-    def end(self) -> None:
-        self._ended = True
-        self._go.release()
-        self._thread.join()
-
-    def _loop(self) -> None:
+        """Return when no helper works any more; an interrupt meanwhile is raised afterwards."""
+        interrupt: BaseException | None = None
         while True:
-            self._go.acquire()
-            if self._ended:
-                return
-            self._work()
-            self._done.release()
+            try:
+                with self._state:
+                    self._state.wait_for(lambda: not self._busy)
+                break
+            except BaseException as error:
+                interrupt = error
+                self.fail(error)
+        if interrupt is not None:
+            raise interrupt

@@ -4,7 +4,8 @@ Rules of this file. Weights of streamed partitions share one buffer, which is
 filled before each of them runs; resident partitions keep a buffer of their own,
 filled once. Activations live in a dictionary by name and are let go after their
 last use. One pass runs at a time; calls that wait for it share the next one:
-each block is opened once and its partition run for every call in turn. Which
+each block is opened once and its partition run for every call in turn. An error
+of one call, or an interrupt of the thread that leads, is never another call's. Which
 blocks are opened, and when, depends on the plan alone, never on values.
 """
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from inferonnx.engine.blocks import BlockLoader
     from inferonnx.engine.ports import Computation, Runtime
-    from inferonnx.sealed import Manifest
+    from inferonnx.sealed import Manifest, Partition
 
 GATHER_S = 0.001
 """How long a pass waits for the calls that shared the last one to come back."""
@@ -58,8 +59,14 @@ class _Call(Generic[V]):
 
     def __init__(self, values: dict[str, V]) -> None:
         self.values = values
-        self.error: BaseException | None = None
+        self.error: InferonnxError | None = None
         self.done = False
+
+    def fail(self, error: InferonnxError) -> None:
+        """End the call with an error; its activations go at once."""
+        self.values = {}
+        self.error = error
+        self.done = True
 
 
 class Stream(Generic[V, B]):
@@ -91,22 +98,30 @@ class Stream(Generic[V, B]):
         self._shared: B | None = None
         self._figures = StreamFigures(len(manifest.partitions), 0, 0, 0, 0)
         self._slots = 1
+        self._turn = threading.Condition()  # guards the five below
         self._waiting: list[_Call[V]] = []
-        self._arrived = threading.Condition()
-        self._passing = threading.Lock()
+        self._busy = False
         self._last_width = 1
         self._closed = False
         self.on_event: Callable[[PassEvent], None] | None = None
-        for i, partition in enumerate(manifest.partitions):
-            try:
-                self._computations.append(runtime.computation(partition))
-            except EngineError as error:
-                error.partition = i
-                raise
-            if after_session is not None:
-                after_session(i + 1)
+        try:
+            for i, partition in enumerate(manifest.partitions):
+                self._computations.append(self._make(i, partition))
+                if after_session is not None:
+                    after_session(i + 1)
+        except BaseException:
+            for computation in self._computations:
+                computation.close()
+            raise
         # Skeletons are views of the opened manifest; its memory goes with the last of them.
         self._partitions = tuple(replace(p, skeleton=b"") for p in manifest.partitions)
+
+    def _make(self, i: int, partition: Partition) -> Computation[V]:
+        try:
+            return self._runtime.computation(partition)
+        except EngineError as error:
+            error.partition = i
+            raise
 
     @property
     def figures(self) -> StreamFigures:
@@ -146,65 +161,104 @@ class Stream(Generic[V, B]):
         Raises:
             AuthenticationError: A segment is not what was sealed; nothing is returned.
             EngineError: onnxruntime fails on these inputs.
+            UsageError: The stream is closed.
         """
         call = _Call(dict(inputs))
-        with self._arrived:
-            self._waiting.append(call)
-            self._arrived.notify_all()
-        with self._passing:
-            if not call.done:
-                self._pass(self._gather(call))
+        try:
+            calls = self._wait_for_turn(call)
+            if calls:
+                try:
+                    self._pass(calls)
+                finally:
+                    self._give_turn(call, calls)
+        except BaseException:
+            self._withdraw(call)
+            raise
         if call.error is not None:
             raise call.error
         return [call.values[name] for name in self._output_names]
 
     def close(self) -> None:
-        """End the pass under way, wipe all weights, give memory back."""
-        with self._passing:
-            if self._closed:
-                return
+        """End the pass under way, wipe all weights, give memory back; again if interrupted."""
+        with self._turn:
             self._closed = True
-            self._loader.close()
-            for computation in self._computations:
-                computation.close()
-            self._computations = []
-            for buffer in (*self._buffers, self._shared):
-                if buffer is not None:
-                    buffer.close()
-            self._buffers, self._shared = [], None
+            self._turn.notify_all()
+            self._turn.wait_for(lambda: not self._busy)
+        self._loader.close()
+        while self._computations:
+            self._computations.pop().close()
+        for buffer in (*self._buffers, self._shared):
+            if buffer is not None:
+                buffer.close()
+        self._buffers, self._shared = [], None
 
-    def _gather(self, own: _Call[V]) -> Sequence[_Call[V]]:
-        """Return the calls of the next pass: the caller's own and others that wait."""
-        with self._arrived:
+    def _wait_for_turn(self, call: _Call[V]) -> list[_Call[V]]:
+        """Queue `call`; return the calls of the pass that it leads, or none when it is done.
+
+        The first in the queue leads. A call that another's pass has finished leaves
+        at once, whoever leads next.
+        """
+        with self._turn:
+            self._waiting.append(call)
+            self._turn.notify_all()
+            self._turn.wait_for(
+                lambda: (
+                    call.done
+                    or self._closed
+                    or (not self._busy and bool(self._waiting) and self._waiting[0] is call)
+                )
+            )
+            if call.done:
+                return []
+            if self._closed:
+                raise UsageError("the session is closed", hint="Open the model again.")
+            self._busy = True
             if self._last_width > 1:
                 # Those that shared the last pass are on their way back: without this
                 # wait the first of them would start a pass alone.
                 enough = min(self._last_width, self._slots)
-                self._arrived.wait_for(lambda: len(self._waiting) >= enough, GATHER_S)
-            self._waiting.remove(own)
-            others = self._waiting[: self._slots - 1]
-            del self._waiting[: self._slots - 1]
-        self._last_width = 1 + len(others)
-        return [own, *others]
+                self._turn.wait_for(lambda: len(self._waiting) >= enough, GATHER_S)
+            calls = self._waiting[: self._slots]
+            del self._waiting[: self._slots]
+            self._last_width = len(calls)
+            return calls
+
+    def _give_turn(self, own: _Call[V], calls: Sequence[_Call[V]]) -> None:
+        """End a pass; what an interrupt left undone waits for the next, at the head."""
+        with self._turn:
+            self._busy = False
+            self._waiting[:0] = [call for call in calls if not call.done and call is not own]
+            self._turn.notify_all()
+
+    def _withdraw(self, call: _Call[V]) -> None:
+        """Take a call that was interrupted out of the queue: nobody waits for it any more."""
+        with self._turn:
+            if call in self._waiting:
+                self._waiting.remove(call)
+            self._turn.notify_all()
 
     def _pass(self, calls: Sequence[_Call[V]]) -> None:
-        alive = list(calls)
+        """Take calls through all partitions: a bad block ends all of them, a bad call itself."""
+        inputs = [dict(call.values) for call in calls]
         try:
-            if self._closed:
-                raise UsageError("the session is closed")
             for i in range(len(self._partitions)):
-                self._bring(i)
-                alive = [call for call in alive if self._step(i, call)]
+                alive = [call for call in calls if not call.done]
                 if not alive:
                     return
-        except BaseException as error:
-            for call in alive:
-                call.error = error
-            if not isinstance(error, InferonnxError):
-                raise
-        finally:
+                self._bring(i)
+                for call in alive:
+                    self._step(i, call)
             for call in calls:
                 call.done = True
+        except InferonnxError as error:
+            for call in calls:
+                if not call.done:
+                    call.fail(error)
+        except BaseException:
+            # Not theirs: the others begin again in the next pass.
+            for call, values in zip(calls, inputs, strict=True):
+                call.values = call.values if call.done else values
+            raise
 
     def _bring(self, i: int) -> None:
         """Have the weights of partition `i` in the buffer that they are bound to."""
@@ -218,27 +272,25 @@ class Stream(Generic[V, B]):
         self._pending.discard(i)
         self._tell("open", i, start)
 
-    def _step(self, i: int, call: _Call[V]) -> bool:
-        """Run partition `i` for one call; False when the call has failed."""
+    def _step(self, i: int, call: _Call[V]) -> None:
+        """Run partition `i` for one call."""
         partition, values = self._partitions[i], call.values
         start = time.perf_counter_ns()
         try:
             results = self._computations[i].run([values[name] for name in partition.inputs])
-        except InferonnxError as error:
-            if isinstance(error, EngineError):
-                error.partition = i
-            call.error = error
-            values.clear()
-            return False
+        except EngineError as error:
+            error.partition = i
+            call.fail(error)
+            return
         for name in self._dying[i]:
             values.pop(name, None)
         values.update(zip(partition.outputs, results, strict=True))
         self._tell("compute", i, start)
-        return True
 
     def _tell(self, what: str, partition: int, start_ns: int) -> None:
-        if self.on_event is not None:
-            self.on_event(PassEvent(what, partition, start_ns, time.perf_counter_ns()))
+        on_event = self.on_event
+        if on_event is not None:
+            on_event(PassEvent(what, partition, start_ns, time.perf_counter_ns()))
 
 
 def _last_uses(manifest: Manifest) -> list[tuple[str, ...]]:

@@ -110,6 +110,9 @@ def _readable(error: BaseException) -> str:
     return text
 
 
+# How onnxruntime fails when it saves initializers, or a graph, onto a full disk.
+_SAVING_FAILED = r"ToGraphProtoWithExternalInitializers|Protobuf serialization failed|No space left"
+
 # What onnxruntime says, what we say instead ({0} is the first group), and what to do.
 _KNOWN_REFUSALS = (
     (
@@ -148,6 +151,11 @@ _KNOWN_REFUSALS = (
         "An ONNX graph must be acyclic; export the model again.",
     ),
 )
+
+
+def could_not_save(error: BaseException) -> bool:
+    """Return whether the error says that a file could not be written whole."""
+    return re.search(_SAVING_FAILED, str(error)) is not None
 
 
 def refusal(error: BaseException, path: str) -> ModelError:

@@ -15,7 +15,13 @@ import onnx
 from inferonnx.errors import ModelError, UnavailableError
 from inferonnx.model.draft import ONNX_DOMAIN, Draft
 from inferonnx.model.hoist import hoist
-from inferonnx.model.onnxruntime_door import open_session, refusal, save_to, session_options
+from inferonnx.model.onnxruntime_door import (
+    could_not_save,
+    open_session,
+    refusal,
+    save_to,
+    session_options,
+)
 from inferonnx.model.scratch import ScratchPair
 from inferonnx.model.subgraphs import all_graphs, all_names, rename_reads
 from inferonnx.model.weights import is_external, is_plain, tensor_bytes, weight_of
@@ -73,6 +79,8 @@ def optimise(model: ModelFile, *, layout: str, inline_bytes: int) -> Optimised:
         try:
             session = open_session(model.path, options)
         except Exception as error:
+            if could_not_save(error):
+                raise _cut_off() from error
             raise refusal(error, model.path) from error
         try:
             proto = onnx.ModelProto.FromString(scratch.graph())

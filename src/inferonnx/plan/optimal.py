@@ -29,8 +29,9 @@ def plan_optimal(
     """Return the plan of least latency whose peak is within the budget.
 
     Among equally fast plans it is one of least peak. Up to `lattice.ALL_POINTS` - 1
-    nodes the plan is the optimum; larger graphs are thinned, and their plan is within
-    a thousandth of the best one that uses the cuts left (docs/memory.md).
+    nodes the plan is the optimum; larger graphs are thinned, and what their plan costs
+    beyond the nodes' times is within about a thousandth of the least that the cuts
+    left allow (docs/memory.md).
 
     Args:
         graph: The graph of n nodes.

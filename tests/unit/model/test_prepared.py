@@ -184,6 +184,19 @@ def test_an_answer_that_nothing_explains_is_an_error(save, mlp, monkeypatch):
         prepare(save(mlp))
 
 
+def test_an_index_that_rounding_turns_is_only_noted(build, save, monkeypatch):
+    nodes = [node("MatMul", ["x", "w"], ["m"]), node("ArgMax", ["m"], ["y"], axis=1)]
+    model = build(nodes, {"x": (FLOAT, [1, 20])}, ["y"], {"w": floats(20, 30)})
+    real = sys.modules["inferonnx.model.prepare"].run_whole
+
+    def other(session, sample):
+        return {name: value + 1 for name, value in real(session, sample).items()}
+
+    monkeypatch.setattr(sys.modules["inferonnx.model.prepare"], "run_whole", other)
+    with prepare(save(model)) as prepared:
+        assert any("output 'y' differs" in note for note in prepared.notes)
+
+
 @pytest.mark.parametrize("seed", [{}, {"seed": 7.0}], ids=["no seed", "seed"])
 def test_random_numbers_are_no_error(build, save, seed):
     """Without a seed, onnxruntime takes one from the node's place, and cutting moves it."""
