@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inferonnx.app.keys import Key
-    from inferonnx.app.opening import Session, open  # noqa: A004 - as archives name it
+    from inferonnx.app.opening import open  # noqa: A004 - as archives name it
     from inferonnx.app.sealing import seal
+    from inferonnx.app.session import Session
     from inferonnx.app.verifying import verify
     from inferonnx.sealed import ModelPin, Pin, ReleasePin, parse_pin
 
@@ -21,7 +22,7 @@ _HOMES = {
     "ModelPin": "inferonnx.sealed",
     "Pin": "inferonnx.sealed",
     "ReleasePin": "inferonnx.sealed",
-    "Session": "inferonnx.app.opening",
+    "Session": "inferonnx.app.session",
     "open": "inferonnx.app.opening",
     "parse_pin": "inferonnx.sealed",
     "seal": "inferonnx.app.sealing",

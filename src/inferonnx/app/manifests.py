@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from inferonnx.app.values import n_bytes
 from inferonnx.graph import Liveness
 from inferonnx.runtime import ort
 from inferonnx.sealed import Arena, Check, Manifest, Memory, Partition, Probe, Target, ValueInfo
@@ -79,7 +80,7 @@ def manifest_of(
             floor_bytes=figures.floor_bytes,
             session_bytes=figures.session_bytes,
             call_bytes=_widest_cut_bytes(draft)
-            + sum(map(_n_bytes, [*(sample or {}).values(), *(outputs or {}).values()])),
+            + sum(map(n_bytes, [*(sample or {}).values(), *(outputs or {}).values()])),
         ),
         planned_shapes=shapes,
         notes=prepared.notes,
@@ -135,10 +136,3 @@ def _check(
 
 def _fits_npy(tensor: Tensor) -> bool:
     return tensor.strings is not None or tensor.dtype.typestr is not None
-
-
-def _n_bytes(value: Exported) -> int:
-    if isinstance(value, Tensor):
-        return len(value.data) + sum(len(text) for text in value.strings or ())
-    parts = value.values() if isinstance(value, dict) else value
-    return sum(_n_bytes(part) for part in parts)

@@ -391,6 +391,6 @@ def _infeasible(prepared: Prepared, plan: Plan, least: int, budget: int) -> Infe
 
 def sample_of(values: Mapping[str, object]) -> dict[str, Exported]:
     """Return a sample of arrays as tensors."""
-    from inferonnx.app.opening import exported
+    from inferonnx.app.values import exported
 
     return {name: exported(value) for name, value in values.items()}

@@ -74,7 +74,7 @@ def run_trial(
         "arena": [arena_strategy, arena_bytes],
     }
     done = subprocess.run(
-        [sys.executable, "-c", "from inferonnx.app.trial import child; child()"],
+        [sys.executable, "-P", "-c", "from inferonnx.app.trial import child; child()"],
         input=json.dumps(config).encode() + b"\n" + encode_values(sample),
         stdout=subprocess.PIPE,
         env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
@@ -144,7 +144,7 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
     answer: dict[str, object] = {
         "open_peak_bytes": open_peak,
         "floor_bytes": floor,
-        "session_bytes": session.session_bytes,
+        "session_bytes": session.figures.session_bytes,
         "pass_bytes": max(0, peak - floor - figures.buffer_bytes),
         "latency_s": min(
             (events[-1].stop_ns - events[0].start_ns) / 1e9 for events in passes if events

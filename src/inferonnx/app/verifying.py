@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from inferonnx.app.comparing import Difference, compare
-from inferonnx.app.opening import exported, open_unplanned
+from inferonnx.app.opening import open_unplanned
+from inferonnx.app.values import exported
 from inferonnx.errors import DifferenceError
 from inferonnx.model.plain import PlainModel
 

@@ -17,7 +17,7 @@ from inferonnx.crypto import SUITES
 from inferonnx.plan import MemoryModel, Rates, assess
 
 if TYPE_CHECKING:
-    from inferonnx.app.opening import Session
+    from inferonnx.app.session import Session
     from inferonnx.model import Prepared
 
 # Nothing is weighed here, every cut is given; the plan only has to be one.

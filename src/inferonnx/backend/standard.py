@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from onnx import ModelProto, NodeProto
 
-    from inferonnx.app.opening import Session
+    from inferonnx.app.session import Session
     from inferonnx.engine import PassEvent
 
 

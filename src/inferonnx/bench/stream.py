@@ -70,7 +70,7 @@ class Worker:
         """Start it and wait until its model is loaded."""
         environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "inferonnx.bench.worker", json.dumps(config)],
+            [sys.executable, "-P", "-m", "inferonnx.bench.worker", json.dumps(config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

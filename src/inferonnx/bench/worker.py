@@ -92,11 +92,14 @@ def _load_stream(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
 def _load_rate(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
     """Nothing but reading and opening all segments once, on one core."""
     from inferonnx.app.keys import Key
-    from inferonnx.app.opening import open_blocks
+    from inferonnx.app.opening import open_file
+    from inferonnx.engine import BlockLoader
+    from inferonnx.runtime.process import PrivateBuffer
 
-    loader, blocks, view = open_blocks(
-        str(config["model"]), key=Key.load(str(config["key"])), n_threads=1
-    )
+    opened = open_file(str(config["model"]), key=Key.load(str(config["key"])))
+    blocks = [partition.block_bytes for partition in opened.manifest.partitions]
+    view = PrivateBuffer(max(blocks, default=0)).view
+    loader = BlockLoader(opened.source, opened.opener, n_threads=1)
 
     def run(_i: int) -> None:
         for i, n_bytes in enumerate(blocks):

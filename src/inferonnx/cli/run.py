@@ -22,7 +22,7 @@ from inferonnx.sizes import format_size
 if TYPE_CHECKING:
     import argparse
 
-    from inferonnx.app.opening import Session
+    from inferonnx.app.session import Session
     from inferonnx.cli.main import Verbs
     from inferonnx.engine import PassEvent
 

@@ -44,7 +44,7 @@ class ScratchPair:
         place = place_for(n_bytes)
         try:
             for _ in range(2):
-                self._descriptors.append(os.open(place, os.O_TMPFILE | os.O_RDWR, 0o600))
+                self._descriptors.append(_open_nameless(place))
             self.graph_path = f"{_DESCRIPTORS}/{self._descriptors[0]}"
             self.data_name = str(self._descriptors[1])
             os.stat(self.graph_path)  # /proc may be missing
@@ -85,6 +85,13 @@ class ScratchPair:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def _open_nameless(folder: str) -> int:
+    """Return a descriptor of a new file without a name; OSError where there are none."""
+    if not hasattr(os, "O_TMPFILE"):
+        raise OSError("only Linux has nameless files")
+    return os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
 
 
 def place_for(n_bytes: int) -> str:

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 # Thinned lattices of real models need up to half of it; a lattice that is searched to
 # the end has so few pairs of maxima that it needs no limit.
 MAX_EDGES_SEEN = 15_000_000
-# What an edge costs in a search by labels, in looks of a walk.
-LOOKS_PER_LABELLED_EDGE = 10
-# Labels kept at a point of a thinned lattice: so few that a box takes under a second.
+# Labels kept at a point of a thinned lattice: so few that a box takes a second or two.
 MAX_LABELS_THINNED = 32
+# What an edge costs in a search by labels, in looks of a walk: each label, kept or not.
+LOOKS_PER_LABELLED_EDGE = 2 * MAX_LABELS_THINNED
 # A lattice that is not exact leaves out cuts anyway. Its plan is within this share of
 # what cuts decide, partitions and streaming, and of a tenth of the nodes' own times:
 # closer than either is measured.

@@ -24,13 +24,12 @@ if TYPE_CHECKING:
     Exported: TypeAlias = "Tensor | list[Exported] | dict[int | str, Exported]"
 
 _LOG_FATAL = 4
-_ARENA = 1
-_PLAIN = 0
+_ARENA_ALLOCATOR, _DEVICE_ALLOCATOR = 1, 0  # OrtAllocatorType
 _MEM_DEFAULT = 0
 _OPTIMIZE_NOTHING = 0
 _TENSOR, _SEQUENCE, _MAP = 1, 2, 3
 _DEFAULT = -1
-_DEVICE_ARENA_NAME = b"inferonnx"
+_LOG_ID = b"inferonnx"
 
 
 class Value:
@@ -74,6 +73,7 @@ class Session:
         """
         self._environment = environment
         self._weights: Sequence[Value] = ()
+        self._pointer = 0
         held, address = _address(model)
         self._pointer = environment.api.make(
             "CreateSessionFromArray",
@@ -107,6 +107,10 @@ class Session:
             EngineError: onnxruntime fails.
         """
         api = self._environment.api
+        if len(inputs) != self._n_boundary:
+            raise EngineError(
+                f"a partition takes {self._n_boundary} values, and {len(inputs)} were given"
+            )
         for i, value in enumerate(inputs):
             self._inputs[i] = value.pointer
         results = (ctypes.c_void_p * self._n_outputs)()
@@ -135,6 +139,9 @@ class Session:
             names.append(ctypes.string_at(text).decode())
             api.call("AllocatorFree", allocator, text)
         return names
+
+    def __del__(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """Release the session, and its hold on the weights."""
@@ -180,23 +187,23 @@ class Environment:
 
     def __init__(self, n_threads: int, spin: bool, strategy: int, arena_bytes: int) -> None:
         """Make environment, pool, arena and session options. Call `acquire` instead."""
-        api = self.api = _api()
         self._owned: list[tuple[str, int]] = []
+        api = self.api = _api()
         threading_options = api.make("CreateThreadingOptions")
         api.call("SetGlobalIntraOpNumThreads", threading_options, n_threads)
         api.call("SetGlobalInterOpNumThreads", threading_options, 1)
         api.call("SetGlobalSpinControl", threading_options, int(spin))
         self.pointer = api.make(
-            "CreateEnvWithGlobalThreadPools", _LOG_FATAL, _DEVICE_ARENA_NAME, threading_options
+            "CreateEnvWithGlobalThreadPools", _LOG_FATAL, _LOG_ID, threading_options
         )
         self._owned.append(("Env", self.pointer))
         api.release("ThreadingOptions", threading_options)
         arena = api.make("CreateArenaCfg", 0, strategy, arena_bytes or _DEFAULT, _DEFAULT)
-        memory = api.make("CreateCpuMemoryInfo", _ARENA, _MEM_DEFAULT)
+        memory = api.make("CreateCpuMemoryInfo", _ARENA_ALLOCATOR, _MEM_DEFAULT)
         api.call("CreateAndRegisterAllocator", self.pointer, memory, arena)
         api.release("ArenaCfg", arena)
         api.release("MemoryInfo", memory)
-        self._borrowed = api.make("CreateCpuMemoryInfo", _PLAIN, _MEM_DEFAULT)
+        self._borrowed = api.make("CreateCpuMemoryInfo", _DEVICE_ALLOCATOR, _MEM_DEFAULT)
         self._owned.insert(0, ("MemoryInfo", self._borrowed))
         self.allocator = api.make("GetAllocatorWithDefaultOptions")  # not ours to release
         options = self.session_options = api.make("CreateSessionOptions")
@@ -282,17 +289,19 @@ class Environment:
     def _empty_sequence(self, kind: str) -> Value:
         """Return a sequence of nothing, which the C API can't build but an operator can."""
         session = Session(self, empty_sequence_model(DType.of_type(kind[len("seq(") : -1])))
-        (value,) = session.run([])
-        session.close()
+        try:
+            (value,) = session.run([])
+        finally:
+            session.close()
         return value
 
     def _strings(self, tensor: Tensor) -> Value:
+        if any("\0" in text for text in tensor.strings or ()):
+            raise TensorError("onnxruntime takes no string with a NUL character in it")
         dims = (ctypes.c_int64 * len(tensor.shape))(*tensor.shape)
         pointer = self.api.make(
             "CreateTensorAsOrtValue", self.allocator, dims, len(tensor.shape), DType.STRING
         )
-        if any("\0" in text for text in tensor.strings or ()):
-            raise TensorError("onnxruntime takes no string with a NUL character in it")
         texts = [text.encode() for text in tensor.strings or ()]
         array = (ctypes.c_char_p * len(texts))(*texts)
         value = Value(self, pointer)
@@ -332,11 +341,13 @@ class Environment:
         content = ctypes.create_string_buffer(total.value or 1)
         offsets = (ctypes.c_size_t * count)()
         self.api.call("GetStringTensorContent", value.pointer, content, total.value, offsets, count)
-        stops = [*offsets[1:], total.value]
-        return tuple(
-            content.raw[start:stop].decode("utf-8", "surrogateescape")
-            for start, stop in zip(offsets, stops, strict=True)
-        )
+        raw, stops = content.raw, [*offsets[1:], total.value]
+        try:
+            return tuple(
+                raw[start:stop].decode() for start, stop in zip(offsets, stops, strict=True)
+            )
+        except UnicodeDecodeError as error:
+            raise TensorError("an output holds a string that is not UTF-8") from error
 
 
 _loaded: list[OrtApi] = []

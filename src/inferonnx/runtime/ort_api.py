@@ -175,5 +175,6 @@ def library_path() -> str:
             if name.startswith("libonnxruntime.so"):
                 return os.path.join(capi, name)
     raise UnavailableError(
-        "onnxruntime's library was not found", hint="Install onnxruntime: pip install onnxruntime."
+        "onnxruntime's library was not found",
+        hint="Install the version that InferONNX pins: pip install onnxruntime==1.32.0.",
     )

@@ -11,6 +11,7 @@ import ctypes
 import mmap
 import os
 import sys
+from functools import cache
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DONTNEED = 4
@@ -87,41 +88,45 @@ def forbid_core_dumps() -> None:
 
         _, hard = resource.getrlimit(resource.RLIMIT_CORE)
         limit = 1 if hard == resource.RLIM_INFINITY or hard >= 1 else 0
-        resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (limit, hard))
     except (ImportError, OSError, ValueError):
         return
 
 
-def drop_clean_file_pages() -> int:
+def drop_clean_file_pages() -> None:
     """Forget the clean pages of mapped libraries; they come back when they are touched.
 
-    Only mappings of files that are not writable and hold no private copy
-    (`Anonymous: 0`) are touched: dropping relocated pages would lose relocations.
-
-    Returns:
-        Resident bytes of the mappings dropped; 0 where the system can't.
+    Only mappings of shared objects and of the interpreter are touched, which stay
+    where they are as long as the process lives: between reading the list and
+    forgetting, any other mapping might become somebody's memory. Of those, only
+    such that are not writable and hold no private copy (`Anonymous: 0`): dropping
+    relocated pages would lose relocations. Does nothing where the system can't.
     """
-    if sys.platform != "linux" or not _dropping_works():
-        return 0
-    dropped = 0
-    for start, stop, resident in _clean_file_mappings():
-        if not _LIBC.madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), _DONTNEED):
-            dropped += resident
-    return dropped
+    if sys.platform == "linux" and _dropping_works():
+        for start, stop in _clean_file_mappings():
+            _LIBC.madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), _DONTNEED)
 
 
+@cache
 def _dropping_works() -> bool:
     """Show on a page of our own that MADV_DONTNEED forgets (Occlum's returns 0 and does not)."""
-    page = mmap.mmap(-1, _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    page[0] = 1
-    page.madvise(_DONTNEED)
-    forgotten = page[0] == 0
-    page.close()
-    return forgotten
+    with mmap.mmap(-1, _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+        page[0] = 1
+        try:
+            page.madvise(_DONTNEED)
+        except OSError:
+            return False
+        return page[0] == 0
 
 
-def _clean_file_mappings() -> list[tuple[int, int, int]]:
-    """Return (start, stop, resident bytes) of mappings that can be dropped without loss."""
+def _stays_mapped(path: bytes) -> bool:
+    """Tell shared objects and the interpreter from files that somebody may unmap."""
+    name = path.rpartition(b"/")[2]
+    return b".so" in name or path == os.fsencode(os.path.realpath(sys.executable))
+
+
+def _clean_file_mappings() -> list[tuple[int, int]]:
+    """Return (start, stop) of mappings that can be dropped without loss."""
     found = []
     try:
         with open("/proc/self/smaps", "rb") as file:
@@ -133,12 +138,14 @@ def _clean_file_mappings() -> list[tuple[int, int, int]]:
                     low, _, high = head.partition(b"-")
                     start, stop = int(low, 16), int(high, 16)
                     fields = rest.split()
-                    candidate = b"w" not in fields[0] and len(fields) > 4 and fields[4][:1] == b"/"
+                    candidate = (
+                        b"w" not in fields[0] and len(fields) > 4 and _stays_mapped(fields[4])
+                    )
                     resident = 0
                 elif candidate and head == b"Rss:":
-                    resident = int(rest.split()[0]) * 1024
+                    resident = int(rest.split()[0])
                 elif candidate and resident and head == b"Anonymous:" and int(rest.split()[0]) == 0:
-                    found.append((start, stop, resident))
+                    found.append((start, stop))
     except OSError:
         return []
     return found

@@ -715,3 +715,18 @@ def test_a_name_of_a_body_may_be_one_of_the_outer_graph_elsewhere(check, build):
     model = build(nodes, inputs, ["y", "s", "t"], {"outer": floats(1, 20)})
     prepared = check(model, {"x": floats(1, 20), "n": np.array(3)})
     assert sorted(prepared.graph.weight_bytes.values()) == [1600, 1600]
+
+
+def test_a_model_without_inputs(check, build):
+    nodes = [node("MatMul", ["a", "b"], ["m"]), node("Relu", ["m"], ["y"])]
+    model = build(nodes, {}, ["y"], {"a": floats(20, 30), "b": floats(30, 20)})
+    prepared = check(model)
+    assert prepared.sample == {}
+    assert sum(prepared.graph.weight_bytes.values()) == 1600
+
+
+def test_a_model_whose_only_output_was_folded_away(check, build):
+    nodes = [node("Shape", ["x"], ["s"]), node("ConstantOfShape", ["s"], ["y"])]
+    prepared = check(build(nodes, {"x": (FLOAT, [20, 30])}, ["y"]))
+    assert [n.op_type for n in prepared.graph.nodes] == ["Identity"]
+    assert prepared.outputs[0].shape == (20, 30)

@@ -33,15 +33,18 @@ def test_without_data_there_is_nothing_to_map():
         assert pair.map_data() == b""
 
 
-def test_a_private_folder_where_files_need_names(monkeypatch):
-    real = os.open
+@pytest.mark.parametrize("missing", ["the flag", "the file system's support", "/proc"])
+def test_a_private_folder_where_files_need_names(monkeypatch, missing):
+    if missing == "the flag":
+        monkeypatch.delattr(scratch.os, "O_TMPFILE")
+    elif missing == "/proc":
+        monkeypatch.setattr(scratch, "_DESCRIPTORS", "/proc/self/none")
+    else:
 
-    def refuse(path, flags, *rest, **more):
-        if flags & os.O_TMPFILE == os.O_TMPFILE:
+        def refuse(folder):
             raise OSError(95, "Operation not supported")
-        return real(path, flags, *rest, **more)
 
-    monkeypatch.setattr(scratch.os, "open", refuse)
+        monkeypatch.setattr(scratch, "_open_nameless", refuse)
     with ScratchPair(100) as pair:
         folder = Path(pair.graph_path).parent
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
