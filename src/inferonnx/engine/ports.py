@@ -26,6 +26,9 @@ class Buffer(Protocol):
 
     view: memoryview
 
+    def wipe(self) -> None:
+        """Overwrite it with zeros."""
+
     def close(self) -> None:
         """Wipe it and give it back."""
 

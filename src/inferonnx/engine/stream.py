@@ -225,6 +225,8 @@ class Stream(Generic[V, B]):
 
     def _give_turn(self, own: _Call[V], calls: Sequence[_Call[V]]) -> None:
         """End a pass; what an interrupt left undone waits for the next, at the head."""
+        if self._shared is not None and not self._waiting:
+            self._shared.wipe()  # nobody needs the last block; the next pass brings its own
         with self._turn:
             self._busy = False
             self._waiting[:0] = [call for call in calls if not call.done and call is not own]

@@ -59,16 +59,21 @@ class PrivateBuffer:
     def __init__(self, n_bytes: int) -> None:
         """Map `n_bytes`; pages become resident when they are first written."""
         self._map = mmap.mmap(-1, max(n_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self._array = (ctypes.c_char * max(n_bytes, 1)).from_buffer(self._map)
+        self._array: object = (ctypes.c_char * max(n_bytes, 1)).from_buffer(self._map)
         self.address = ctypes.addressof(self._array)
         self.view = memoryview(self._map)[:n_bytes]
         _LIBC.madvise(ctypes.c_void_p(self.address), ctypes.c_size_t(len(self._map)), _DONTDUMP)
 
-    def close(self) -> None:
-        """Wipe and unmap. Values bound to the memory must be gone."""
-        # An explicit store: in a library OS, MADV_DONTNEED may keep the bytes.
+    def wipe(self) -> None:
+        """Overwrite with zeros, by stores: in a library OS, MADV_DONTNEED may keep the bytes."""
         ctypes.memset(self.address, 0, len(self._map))
-        del self._array
+
+    def close(self) -> None:
+        """Wipe and unmap; again does nothing. Values bound to the memory must be gone."""
+        if self._map.closed:
+            return
+        self.wipe()
+        self._array = None
         try:
             self.view.release()
             self._map.close()

@@ -1,12 +1,15 @@
 import threading
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 import inferonnx
 from inferonnx.app import ModelPin, ReleasePin
 from inferonnx.app.opening import open_unplanned
+from inferonnx.app.session import _growth
+from inferonnx.app.values import check_declared, exported
 from inferonnx.errors import (
     AuthenticationError,
     InfeasibleBudgetError,
@@ -16,7 +19,8 @@ from inferonnx.errors import (
     TensorError,
     UsageError,
 )
-from inferonnx.tensors import Tensor
+from inferonnx.sealed import ValueInfo
+from inferonnx.tensors import DType, Tensor
 
 PLENTY = "4GiB"
 
@@ -204,3 +208,84 @@ def test_errors_of_the_engine_name_nothing_of_the_model(sealed_cnn, key):
     ):
         session.run(None, {"image": np.zeros((1, 3, 1, 1), np.float32)})
     assert "secret" not in str(caught.value)
+
+
+def test_a_budget_that_nothing_streams_into_is_kept_too(key, tmp_path):
+    relu = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [onnx.helper.make_node("Relu", ["x"], ["y"])],
+            "g",
+            [onnx.helper.make_tensor_value_info("x", 1, [4])],
+            [onnx.helper.make_tensor_value_info("y", 1, [4])],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(relu, tmp_path / "relu.onnx")
+    inferonnx.seal(tmp_path / "relu.onnx", tmp_path / "relu.sealed", key=key, memory="85MiB")
+    with inferonnx.open(tmp_path / "relu.sealed", key=key, memory=PLENTY) as session:
+        np.testing.assert_array_equal(
+            session.run(None, {"x": np.array([-1, 0, 1, 2], np.float32)})[0], [0, 0, 1, 2]
+        )
+        held = session.figures.floor_bytes
+    with pytest.raises(InfeasibleBudgetError):
+        inferonnx.open(tmp_path / "relu.sealed", key=key, memory=held // 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "growth"),
+    [
+        ((1, 3, 16, 16), 1),
+        ((1, 3, 8, 8), 1),
+        ((4, 3, 16, 16), 4),
+        ((1, 3, 32, 16), 4),
+        ((2, 3, 32, 32), 2 * 4),
+        ((16, 16), 1),
+        ((4, 16, 16, 16, 3), 64**2),
+    ],
+)
+def test_how_larger_inputs_are_reckoned(shape, growth):
+    value = Tensor(dtype=DType.FLOAT, shape=shape, data=bytes(4 * int(np.prod(shape))))
+    assert _growth({"x": value}, {"x": (1, 3, 16, 16)}) == growth
+
+
+def test_two_inputs_that_grow_apart_multiply():
+    seq, past = (Tensor(dtype=DType.FLOAT, shape=(1, n), data=bytes(4 * n)) for n in (20, 30))
+    assert _growth({"a": seq, "b": past}, {"a": (1, 10), "b": (1, 10)}) == 4 * 9
+
+
+def test_a_pin_may_be_text(sealed_cnn, key):
+    pin = f"owner={key.public_key},release=3,name=cnn"
+    inferonnx.open(sealed_cnn, key=key, memory=PLENTY, pin=pin).close()
+    with pytest.raises(PinError):
+        inferonnx.open(sealed_cnn, key=key, memory=PLENTY, pin=pin.replace("=3", "=4"))
+    with pytest.raises(UsageError):
+        inferonnx.open(sealed_cnn, key=key, memory=PLENTY, pin="nonsense")
+
+
+def test_the_pin_is_judged_before_the_key(sealed_cnn):
+    with pytest.raises(PinError):
+        inferonnx.open(
+            sealed_cnn,
+            key=inferonnx.Key.generate(),
+            memory=PLENTY,
+            pin=ModelPin(model_id=bytes(32)),
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        ("seq(tensor(float))", np.zeros(1, np.float32), "must be a list"),
+        ("seq(tensor(float))", [np.zeros(1, np.int64)], "int64"),
+        ("seq(tensor(float))", [[np.zeros(1, np.float32)]], "each element"),
+        ("map(string,tensor(float))", [np.zeros(1, np.float32)], "must be a dict"),
+        ("map(string,tensor(float))", {"a": np.zeros(1), 1: np.zeros(1)}, "all str or all int"),
+        ("tensor(float)", [np.zeros(1, np.float32)], "must be one"),
+    ],
+)
+def test_values_of_another_kind_are_said_in_a_sentence(kind, value, words):
+    declared = ValueInfo(name="things", type=kind, shape=None)
+    with pytest.raises(TensorError, match=words) as caught:
+        check_declared(declared, exported(value))
+    assert "things" in str(caught.value)

@@ -66,7 +66,7 @@ def test_an_interrupt_of_the_leader_is_nobody_elses(sealed, at):  # noqa: F811
         barrier.wait()
         try:
             results[i] = stream.run({"v0": i})
-        except BaseException as error:  # noqa: BLE001 - looked at below
+        except BaseException as error:
             results[i] = error
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(5)]
