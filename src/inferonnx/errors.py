@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every `inferonnx` command; docs/cli.md is written from this table."""
+    """Exit codes of every `inferonnx` command."""
 
     DONE = 0
     BUG = 1
@@ -26,6 +26,19 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5
     NO_PLAN = 6
     INTERRUPTED = 130
+
+
+EXIT_MEANINGS = {
+    ExitCode.DONE: "done",
+    ExitCode.BUG: "a bug of ours",
+    ExitCode.BAD_INPUT: "bad input",
+    ExitCode.NOT_AUTHENTIC: "not authentic",
+    ExitCode.REFUSED: "refused or different",
+    ExitCode.UNAVAILABLE: "unavailable (disk full, no rights, something outside failed)",
+    ExitCode.NO_PLAN: "no plan fits",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+"""What each code says to a script; the help text and docs/cli.md are drawn from it."""
 
 
 class InferonnxError(Exception):
@@ -39,13 +52,14 @@ class InferonnxError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[ExitCode] = ExitCode.BAD_INPUT
+    usual_hint: ClassVar[str] = ""
 
     def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
         """Keep the sentence, the place and the hint apart, for callers that show them apart."""
         super().__init__(message)
         self.message = message
         self.where = where
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
 
 class UsageError(InferonnxError):
@@ -146,6 +160,7 @@ class PinError(InferonnxError):
 
     code = "sealed.pin"
     exit_code = ExitCode.REFUSED
+    usual_hint = "Get the model that the pin names, or change the pin on its owner's word."
 
 
 class KeyFileError(InferonnxError):
@@ -159,10 +174,11 @@ class DifferenceError(InferonnxError):
 
     code = "verify.difference"
     exit_code = ExitCode.REFUSED
+    usual_hint = "Do not use the sealed file; report this with the model and the versions."
 
 
 class UnavailableError(InferonnxError):
-    """Something outside is missing now: disk space, a right, a library, a network."""
+    """Something outside is missing or failed: disk space, a right, a library, a network."""
 
     code = "unavailable"
     exit_code = ExitCode.UNAVAILABLE
@@ -178,5 +194,7 @@ class EngineError(InferonnxError):
     """
 
     code = "engine"
+    exit_code = ExitCode.UNAVAILABLE
+    usual_hint = "Try `inferonnx check --run`, and these inputs on the ONNX file."
     private_text: str = ""
     partition: int | None = None

@@ -20,6 +20,8 @@ def to_numpy(value: Exported) -> object:
     Strings become object arrays of str; scalars inside maps become Python numbers.
     Types that numpy has only through ml_dtypes (bfloat16, float8) need that package.
     """
+    if value is None:
+        return None
     if isinstance(value, list):
         return [to_numpy(part) for part in value]
     if isinstance(value, dict):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inferonnx.app.arrays import to_numpy
 from inferonnx.errors import DifferenceError
-from inferonnx.tensors import Tensor
+from inferonnx.tensors import DType, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,20 +22,28 @@ RELATIVE_TOLERANCE = 1e-3
 ABSOLUTE_TOLERANCE = 1e-5
 """Beside onnxruntime with its defaults: packed and unpacked kernels add in another order."""
 
+_QUANTISED = (DType.UINT8, DType.INT8)
+"""One step of these is a rounding; a step of other integers is another answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """How far two results are apart, the largest over all outputs.
+
+    Each tensor is judged by itself, before figures are joined. Floats: the largest
+    difference is at most 0.001 of the tensor's largest magnitude, or 0.00001. 8-bit
+    integers: at most one step. Other integers, bools and strings: equal.
 
     Attributes:
         absolute: Largest absolute difference.
         relative: Largest difference against the largest magnitude of its output.
         ulps: Largest difference in units in the last place, among values that are
             not tiny against their output; 0 when all bits agree.
-        n_values: Numbers compared.
+        n_values: Elements compared.
         same_largest: Whether the largest element of each output is the same one.
         exact: Whether every bit, shape, type and string agrees.
-        problem: What can't be compared: a shape, type or string; "" when all can.
+        within: Whether every tensor is within its tolerance.
+        problem: What of the first tensor that is not; "" when all are.
     """
 
     absolute: float = 0.0
@@ -44,7 +52,13 @@ class Difference:
     n_values: int = 0
     same_largest: bool = True
     exact: bool = True
+    within: bool = True
     problem: str = ""
+
+    @classmethod
+    def refused(cls, problem: str) -> Difference:
+        """Return that two results can't be measured against each other."""
+        return cls(exact=False, within=False, problem=problem)
 
     def joined(self, other: Difference) -> Difference:
         """Return the larger of both, field by field."""
@@ -55,6 +69,7 @@ class Difference:
             n_values=self.n_values + other.n_values,
             same_largest=self.same_largest and other.same_largest,
             exact=self.exact and other.exact,
+            within=self.within and other.within,
             problem=self.problem or other.problem,
         )
 
@@ -62,24 +77,21 @@ class Difference:
 def compare(known: Mapping[str, Exported], mine: Mapping[str, Exported]) -> Difference:
     """Return the largest difference between results, by name of output."""
     if set(known) != set(mine):
-        return Difference(exact=False, problem="the names of the outputs")
+        return Difference.refused("the names of the outputs")
     total = Difference()
     for name, expected in known.items():
         for left, right in _pairs(expected, mine[name]):
-            total = total.joined(_compare_tensors(left, right))
+            found = _compare_tensors(left, right)
+            if found.problem:
+                found = replace(found, problem=f"{found.problem} (output {name!r})")
+            total = total.joined(found)
     return total
 
 
 def check_agreement(difference: Difference) -> None:
-    """Raise DifferenceError when results differ beyond the stated tolerance."""
-    if difference.problem:
+    """Raise DifferenceError when a result is beyond its tolerance."""
+    if not difference.within:
         raise DifferenceError(f"the results differ in {difference.problem}")
-    if difference.relative > RELATIVE_TOLERANCE and difference.absolute > ABSOLUTE_TOLERANCE:
-        raise DifferenceError(
-            f"the results differ by up to {difference.absolute:.3g} "
-            f"({difference.relative:.3g} of the largest value), tolerated are "
-            f"{RELATIVE_TOLERANCE:g} of it"
-        )
 
 
 def _pairs(left: Exported, right: Exported) -> Iterator[tuple[Tensor | None, Tensor | None]]:
@@ -97,39 +109,78 @@ def _pairs(left: Exported, right: Exported) -> Iterator[tuple[Tensor | None, Ten
 
 def _compare_tensors(left: Tensor | None, right: Tensor | None) -> Difference:
     if left is None or right is None:
-        return Difference(exact=False, problem="the structure of a sequence or map")
+        return Difference.refused("the structure of a sequence or map")
     if left.dtype != right.dtype:
-        return Difference(exact=False, problem="the type of an output")
+        return Difference.refused("the type of a tensor")
     if left.shape != right.shape:
-        return Difference(exact=False, problem="the shape of an output")
-    if left.strings is not None:
-        same = left.strings == right.strings
-        return Difference(exact=same, problem="" if same else "a string")
+        return Difference.refused("the shape of a tensor")
     if left == right:
         return Difference(n_values=left.n_elements)
-    a, b = (np.asarray(to_numpy(t)).astype(np.float64).ravel() for t in (left, right))
-    return _compare_numbers(a, b, left)
+    if left.strings is not None:
+        return Difference.refused("a string")
+    a, b = (np.asarray(to_numpy(tensor)).ravel() for tensor in (left, right))
+    if a.dtype.kind in "biu":
+        return _compare_integers(a, b, left.dtype)
+    wide = np.complex128 if a.dtype.kind == "c" else np.float64
+    return _compare_floats(a.astype(wide), b.astype(wide), left.dtype)
 
 
-def _compare_numbers(a: NDArray[np.float64], b: NDArray[np.float64], tensor: Tensor) -> Difference:
+def _compare_integers(a: NDArray[Any], b: NDArray[Any], dtype: DType) -> Difference:
+    """Compare arrays that differ; exactly, since doubles don't hold all 64-bit integers."""
+    apart = max(abs(int(x) - int(y)) for x, y in zip(a[a != b], b[a != b], strict=True))
+    largest = max(abs(int(a.max())), abs(int(a.min())))
+    within = apart <= 1 and dtype in _QUANTISED
+    return Difference(
+        absolute=float(apart),
+        relative=apart / largest if largest else 1.0,
+        n_values=len(a),
+        same_largest=bool(a.argmax() == b.argmax()),
+        exact=False,
+        within=within,
+        problem="" if within else f"an integer, by {apart}; tolerated are {_steps(dtype)}",
+    )
+
+
+def _steps(dtype: DType) -> str:
+    return "1 step" if dtype in _QUANTISED else "none"
+
+
+def _compare_floats(a: NDArray[Any], b: NDArray[Any], dtype: DType) -> Difference:
     finite = np.isfinite(a)
     if not np.array_equal(finite, np.isfinite(b)) or not np.array_equal(
         a[~finite], b[~finite], equal_nan=True
     ):
-        return Difference(exact=False, problem="a value that is not finite")
+        return Difference.refused("a value that is not finite")
     a, b = a[finite], b[finite]
     apart = np.abs(a - b)
+    absolute = float(apart.max(initial=0.0))
     scale = float(np.abs(a).max(initial=0.0))
-    notable = np.abs(a) > scale * 1e-3
-    name = {1: np.float32, 10: np.float16, 11: np.float64}.get(tensor.dtype)
-    ulps = 0
-    if name is not None and notable.any():
-        ulps = int((apart[notable] / np.spacing(np.abs(a[notable]).astype(name))).max())
+    within = absolute <= max(RELATIVE_TOLERANCE * scale, ABSOLUTE_TOLERANCE)
     return Difference(
-        absolute=float(apart.max(initial=0.0)),
-        relative=float(apart.max(initial=0.0)) / scale if scale else float(apart.any()),
-        ulps=ulps,
-        n_values=len(a),
-        same_largest=bool(not len(a) or a.argmax() == b.argmax()),
+        absolute=absolute,
+        relative=absolute / scale if scale else float(absolute > 0),
+        ulps=_ulps(a, apart, scale, dtype),
+        n_values=len(finite),
+        same_largest=bool(not len(a) or np.real(a).argmax() == np.real(b).argmax()),
         exact=False,
+        within=within,
+        problem=""
+        if within
+        else f"a value, by {absolute:.3g} where the largest is {scale:.3g}; tolerated are "
+        f"{RELATIVE_TOLERANCE:g} of it, or {ABSOLUTE_TOLERANCE:g}",
     )
+
+
+def _ulps(a: NDArray[Any], apart: NDArray[Any], scale: float, dtype: DType) -> int:
+    numpy_type = _LAST_PLACES.get(dtype)
+    notable = np.abs(a) > scale * 1e-3
+    if numpy_type is None or not notable.any():
+        return 0
+    return int((apart[notable] / np.spacing(np.abs(a[notable]).astype(numpy_type))).max())
+
+
+_LAST_PLACES: dict[DType, type[np.floating[Any]]] = {
+    DType.FLOAT: np.float32,
+    DType.FLOAT16: np.float16,
+    DType.DOUBLE: np.float64,
+}

@@ -1,8 +1,9 @@
 """Inputs from files: .npz, .npy, TensorProto .pb, a folder of them, and back to files.
 
 A `.npz` names its tensors. A `.npy` has no name and a `.pb` may have an empty
-one: those bind by position, in the model's order of inputs; the files of a
-folder are taken in the order of the number in their name (`input_0.pb`).
+one: those bind by position, in the model's order of inputs. A name that the model
+does not have is an error, never a position. The files of a folder are taken in
+the order of the number in their name (`input_0.pb`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import re
 from typing import TYPE_CHECKING
 
 from inferonnx.errors import TensorError, UsageError
-from inferonnx.runtime.files import read_file, whole_file
-from inferonnx.tensors import encode_npy, encode_npz, parse_npy, parse_npz, parse_tensor_pb
+from inferonnx.runtime.files import read_file, translate, whole_file
+from inferonnx.tensors import npy_pieces, npz_pieces, parse_npy, parse_npz, parse_tensor_pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,38 +41,101 @@ def iter_samples(path: str, input_names: Sequence[str]) -> Iterator[dict[str, Te
         UsageError: Nothing is there, or nothing that can be read.
         TensorError: A file is broken, or names an input that the model has not.
     """
+    for files in find_samples(path):
+        yield read_sample(files, input_names)
+
+
+def find_samples(path: str) -> list[tuple[str, ...]]:
+    """Return the files of each sample at `path`; none is read.
+
+    Raises:
+        UsageError: Nothing is there, or nothing that can be read.
+    """
     if not os.path.isdir(path):
-        yield _bind(path, _read(path), input_names)
-        return
-    entries = sorted(os.listdir(path), key=_by_number)
+        return [(path,)]
+    entries = sorted(_listed(path), key=_by_number)
     inputs = [e for e in entries if e.startswith("input") and e.endswith((".pb", ".npy"))]
     if inputs:
-        yield _bind(path, [t for e in inputs for t in _read(os.path.join(path, e))], input_names)
-        return
+        return [tuple(os.path.join(path, entry) for entry in inputs)]
     samples = [e for e in entries if e.endswith(_SUFFIXES) or os.path.isdir(os.path.join(path, e))]
     if not samples:
         raise UsageError(
             f"no inputs in folder {path!r}",
             hint="It needs input_0.pb, input_0.npy, ..., or .npz files, or folders of those.",
         )
-    for entry in samples:
-        yield from iter_samples(os.path.join(path, entry), input_names)
+    return [files for entry in samples for files in find_samples(os.path.join(path, entry))]
 
 
-def save_outputs(path: str, outputs: Mapping[str, Tensor]) -> None:
-    """Write tensors to `path`: `.npz`, or `.npy` when there is one of them."""
-    if path.endswith(".npy"):
-        if len(outputs) != 1:
+def read_sample(files: Sequence[str], input_names: Sequence[str]) -> dict[str, Tensor]:
+    """Return one of `find_samples`: input name to tensor.
+
+    Raises:
+        UsageError: A file is not there, or of no kind that can be read.
+        TensorError: A file is broken, or names an input that the model has not.
+    """
+    return _bind([(path, *named) for path in files for named in _read(path)], input_names)
+
+
+def check_destination(path: str, *, n_samples: int, output_types: Sequence[str]) -> None:
+    """Refuse a destination that can't hold the outputs, before they are computed.
+
+    Args:
+        path: A `.npz` or `.npy` for one sample, a folder to be made for several.
+        n_samples: How many there are.
+        output_types: Of the model's outputs, such as "tensor(float)"; empty when not
+            known yet.
+
+    Raises:
+        UsageError: It can't.
+    """
+    if n_samples > 1:
+        if path.endswith(_SUFFIXES):
             raise UsageError(
-                f"{path!r} holds one tensor, and there are {len(outputs)}", hint="Write an .npz."
+                f"{path!r} holds the outputs of one sample, and there are {n_samples}",
+                hint="Give the name of a folder: 0.npz, 1.npz, ... are written into it.",
             )
-        content = encode_npy(next(iter(outputs.values())))
-    elif path.endswith(".npz"):
-        content = encode_npz(outputs)
-    else:
-        raise UsageError(f"{path!r} is neither .npz nor .npy")
-    with whole_file(path) as file:
-        file.write(content)
+    elif not path.endswith((".npz", ".npy")):
+        raise UsageError(f"{path!r} is neither .npz nor .npy", hint="Give it one of these endings.")
+    elif path.endswith(".npy") and len(output_types) > 1:
+        raise UsageError(
+            f"{path!r} holds one tensor, and there are {len(output_types)}", hint="Write an .npz."
+        )
+    other = [kind for kind in output_types if not kind.startswith("tensor(")]
+    if other:
+        raise UsageError(
+            f"an output of the model is a {other[0]}, which .npz files can't hold",
+            hint="Use the Python API for this model.",
+        )
+
+
+def save_outputs(path: str, outputs: Mapping[str, Tensor], *, inputs: Sequence[str] = ()) -> None:
+    """Write tensors to `path`: `.npz`, or `.npy` when there is one of them.
+
+    They are written from where they lie: no second copy is made.
+
+    Args:
+        path: The file.
+        outputs: By name.
+        inputs: Files that must not be overwritten.
+
+    Raises:
+        UsageError: Another kind of file, or an input.
+        TensorError: The file can't hold such a name, type or size.
+        UnavailableError: The disk is full or refuses.
+    """
+    check_destination(path, n_samples=1, output_types=["tensor("] * len(outputs))
+    with whole_file(path, inputs=inputs) as file:
+        if path.endswith(".npz"):
+            file.writelines(npz_pieces(outputs))
+        else:
+            file.writelines(npy_pieces(next(iter(outputs.values()))))
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        raise translate(error, folder, "reading") from error
 
 
 def _read(path: str) -> list[tuple[str, Tensor]]:
@@ -91,25 +155,29 @@ def _read(path: str) -> list[tuple[str, Tensor]]:
 
 
 def _bind(
-    path: str, tensors: Sequence[tuple[str, Tensor]], input_names: Sequence[str]
+    tensors: Sequence[tuple[str, str, Tensor]], input_names: Sequence[str]
 ) -> dict[str, Tensor]:
     """Give unnamed tensors the names of the inputs that are still free, in order."""
-    named = {name: tensor for name, tensor in tensors if name}
-    unknown = sorted(set(named) - set(input_names))
-    if unknown and len(tensors) == len(input_names) and not set(named) & set(input_names):
-        # Files of other tools carry names of their own; all of them unknown means position.
-        return dict(zip(input_names, (tensor for _, tensor in tensors), strict=True))
-    if unknown:
-        raise TensorError(
-            f"{path!r}: the model has no input {unknown[0]!r}",
-            hint=f"Its inputs are: {', '.join(input_names)}.",
-        )
+    named: dict[str, Tensor] = {}
+    for path, name, tensor in tensors:
+        if name and name not in input_names:
+            raise TensorError(
+                f"{path!r}: the model has no input {name!r}",
+                hint=f"Its inputs are: {', '.join(input_names)}.",
+            )
+        if name and name in named:
+            raise TensorError(f"{path!r}: input {name!r} is given twice", hint="Remove one.")
+        if name:
+            named[name] = tensor
     free = iter([name for name in input_names if name not in named])
-    for name, tensor in tensors:
+    for path, name, tensor in tensors:
         if not name:
             place = next(free, None)
             if place is None:
-                raise TensorError(f"{path!r}: more tensors than the model has inputs")
+                raise TensorError(
+                    f"{path!r}: more tensors than the model has inputs",
+                    hint=f"Its inputs are: {', '.join(input_names)}.",
+                )
             named[place] = tensor
     return named
 

@@ -46,12 +46,16 @@ def _encode(value: Exported, blobs: list[bytes]) -> object:
     if isinstance(value, Tensor):
         blobs.append(encode_tensor_pb("", value))
         return len(blobs[-1])
+    if value is None:
+        return None
     if isinstance(value, dict):
         return {"map": [[key, _encode(part, blobs)] for key, part in value.items()]}
     return [_encode(part, blobs) for part in value]
 
 
 def _decode(tree: Any, reader: _Reader) -> Exported:  # JSON
+    if tree is None:
+        return None
     if isinstance(tree, int):
         return parse_tensor_pb(reader.take(tree))[1]
     if isinstance(tree, dict):

@@ -18,6 +18,8 @@ def exported(value: object) -> Exported:
     Raises:
         TensorError: A part of it is no tensor.
     """
+    if value is None:
+        return None
     if isinstance(value, dict):
         return {key: exported(part) for key, part in value.items()}
     if isinstance(value, list | tuple) and not (value and isinstance(value[0], str)):
@@ -43,6 +45,8 @@ def check_declared(declared: ValueInfo, value: Exported) -> None:
             if not isinstance(part, Tensor):
                 raise TensorError(f"input {declared.name!r}: each element must be a tensor")
             validate(declared.name, part, kind[len("seq(") : -1], None)
+    elif value is None:
+        raise TensorError(f"input {declared.name!r} has no value, and must be a {kind}")
     elif kind.startswith("map(") and not (
         isinstance(value, dict)
         and (all(isinstance(k, str) for k in value) or all(isinstance(k, int) for k in value))
@@ -54,6 +58,8 @@ def check_declared(declared: ValueInfo, value: Exported) -> None:
 
 def n_bytes(value: Exported) -> int:
     """Return the bytes of all elements of a value."""
+    if value is None:
+        return 0
     if isinstance(value, Tensor):
         return len(value.data) + sum(len(text) for text in value.strings or ())
     parts = value.values() if isinstance(value, dict) else value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from inferonnx.app.comparing import Difference, compare
 from inferonnx.app.opening import open_unplanned
 from inferonnx.app.values import exported
-from inferonnx.errors import DifferenceError
+from inferonnx.errors import DifferenceError, UsageError
 from inferonnx.model.plain import PlainModel
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ def verify(
 
     Raises:
         DifferenceError: Inputs or outputs have other names.
+        UsageError: There is nothing to compare: no samples, or empty outputs.
     """
+    if not samples and n_samples < 1:
+        raise UsageError("nothing to compare: no samples", hint="Make up one or more.")
     total = Difference()
     plain = PlainModel(model)
     with open_unplanned(os.fspath(path), key=key) as session:  # every block is streamed
@@ -54,9 +57,16 @@ def verify(
             progress(f"sample {number} of {len(chosen)}")
             known = plain.run(sample)
             if list(known) != names:
-                raise DifferenceError("model and sealed file have outputs of other names")
+                raise DifferenceError(
+                    "model and sealed file have outputs of other names",
+                    hint="Was it sealed from this model?",
+                )
             mine: dict[str, Exported] = dict(
                 zip(names, session.run(None, sample), strict=True)  # type: ignore[arg-type]
             )
             total = total.joined(compare({n: exported(v) for n, v in known.items()}, mine))
+    if not total.n_values and total.within:
+        raise UsageError(
+            "nothing was compared: all outputs are empty", hint="Give other inputs with --input."
+        )
     return total

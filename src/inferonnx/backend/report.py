@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "inferonnx.conformance/1"
 
-REASONS: dict[str, str] = {}
-"""Why a case does not do as on plain onnxruntime, by its name. A test holds this complete."""
-
 _HEAD = """\
 # Conformance
 
@@ -207,13 +204,13 @@ def _groups(verdicts: Sequence[Verdict]) -> list[tuple[str, str, list[Verdict]]]
 
 def _differences(verdicts: Sequence[Verdict]) -> str:
     rows = [
-        (v.name, v.variant, v.plain.why or "passes", v.sealed.why or "passes", REASONS.get(v.name))
+        (v.name, v.variant, v.plain.why or "passes", v.sealed.why or "passes")
         for v in verdicts
         if differs(v)
     ]
     if not rows:
         return "None: the same cases pass on both sides."
-    return markdown_table(("case", "inputs", "plain", "sealed", "reason"), rows)
+    return markdown_table(("case", "inputs", "plain", "sealed"), rows)
 
 
 def _causes(verdicts: Sequence[Verdict]) -> str:

@@ -32,8 +32,9 @@ class BlockLoader:
         self._source = source
         self._opener = opener
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        # Helpers know the queue alone, so that a loader that nobody closed can go.
         self._helpers = [
-            threading.Thread(target=self._help, name="inferonnx-open", daemon=True)
+            threading.Thread(target=_help, args=(self._jobs,), name="inferonnx-open", daemon=True)
             for _ in range(n_threads - 1)
         ]
         for helper in self._helpers:
@@ -52,11 +53,12 @@ class BlockLoader:
             UnavailableError: The disk fails; `view` is wiped.
         """
         segments = self._opener.table.block_segments(block)
-        job = _Job(segments, view, n_helpers=min(len(self._helpers), len(segments) - 1))
+        n_helpers = max(0, min(len(self._helpers), len(segments) - 1))
+        job = _Job(self._source, self._opener, segments, view, n_helpers=n_helpers)
         try:
-            for _ in range(job.n_helpers):
+            for _ in range(n_helpers):
                 self._jobs.put(job)
-            self._work(job)
+            job.work()
         except BaseException as error:
             job.fail(error)
             raise
@@ -75,36 +77,49 @@ class BlockLoader:
             helper.join()
         self._helpers = []
 
-    def _help(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                self._work(job)
-            except BaseException as error:
-                job.fail(error)
-            finally:
-                job.leave()
-            del job  # a helper that waits holds no buffer
+    def __del__(self) -> None:
+        for _ in self._helpers:
+            self._jobs.put(None)
 
-    def _work(self, job: _Job) -> None:
-        table = self._opener.table
-        while (index := job.take()) is not None:
-            start = (index - job.first) * table.segment_bytes
-            part = job.view[start : start + table.length(index)]
-            self._source.read_into(table.offset(index), part)
-            self._opener.open_in_place(index, part)
+
+def _help(jobs: SimpleQueue[_Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        try:
+            job.work()
+        except BaseException as error:
+            job.fail(error)
+        finally:
+            job.leave()
+        del job  # a helper that waits holds no buffer
 
 
 class _Job:
     """One load: what is left to take, what went wrong, who still works on it."""
 
-    def __init__(self, segments: range, view: memoryview, *, n_helpers: int) -> None:
-        self.view = view
-        self.first = segments.start
-        self.n_helpers = max(0, n_helpers)
+    def __init__(
+        self,
+        source: Source,
+        opener: SegmentOpener,
+        segments: range,
+        view: memoryview,
+        *,
+        n_helpers: int,
+    ) -> None:
         self.failure: BaseException | None = None
+        self._source, self._opener, self._view = source, opener, view
+        self._first = segments.start
         self._segments = iter(segments)
-        self._busy = self.n_helpers
+        self._busy = n_helpers
         self._state = threading.Condition()
+
+    def work(self) -> None:
+        """Read and open segments until none is left or one has failed."""
+        table = self._opener.table
+        while (index := self.take()) is not None:
+            start = (index - self._first) * table.segment_bytes
+            part = self._view[start : start + table.length(index)]
+            self._source.read_into(table.offset(index), part)
+            self._opener.open_in_place(index, part)
 
     def take(self) -> int | None:
         """Return the next segment, or None when there is none or the load has failed."""

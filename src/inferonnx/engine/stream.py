@@ -98,6 +98,7 @@ class Stream(Generic[V, B]):
         self._shared: B | None = None
         self._figures = StreamFigures(len(manifest.partitions), 0, 0, 0, 0)
         self._slots = 1
+        self._ending = threading.Lock()
         self._turn = threading.Condition()  # guards the five below
         self._waiting: list[_Call[V]] = []
         self._busy = False
@@ -184,6 +185,10 @@ class Stream(Generic[V, B]):
             self._closed = True
             self._turn.notify_all()
             self._turn.wait_for(lambda: not self._busy)
+        with self._ending:
+            self._end()
+
+    def _end(self) -> None:
         self._loader.close()
         while self._computations:
             self._computations.pop().close()

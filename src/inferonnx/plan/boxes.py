@@ -37,10 +37,11 @@ if TYPE_CHECKING:
 # Thinned lattices of real models need up to half of it; a lattice that is searched to
 # the end has so few pairs of maxima that it needs no limit.
 MAX_EDGES_SEEN = 15_000_000
-# Labels kept at a point of a thinned lattice: so few that a box takes a second or two.
+# Labels kept at a point of a thinned lattice: so few that a box takes under a second.
 MAX_LABELS_THINNED = 32
-# What an edge costs in a search by labels, in looks of a walk: each label, kept or not.
-LOOKS_PER_LABELLED_EDGE = 2 * MAX_LABELS_THINNED
+# What an edge costs in a search by labels, in looks of a walk: making and sorting a
+# label takes as long as four looks, and each may be made resident and streamed.
+LOOKS_PER_LABELLED_EDGE = 2 * 4 * MAX_LABELS_THINNED
 # A lattice that is not exact leaves out cuts anyway. Its plan is within this share of
 # what cuts decide, partitions and streaming, and of a tenth of the nodes' own times:
 # closer than either is measured.
@@ -107,7 +108,7 @@ class BoxSearch:
         if not self._grid.activations:
             return
         heap = [(0, 0, next(order), self._grid.whole(), CHEAPEST)]
-        while heap and (self._lattice.is_exact or self._n_seen < MAX_EDGES_SEEN):
+        while heap and self._may_go_on():
             cost, peak, _, box, hint = heappop(heap)
             if not self._can_win(cost, peak):
                 return  # neither can any other box: this one had the best bound
@@ -132,6 +133,9 @@ class BoxSearch:
                 bound = max(dual.floor_cost, dual.walk.floor_cost(self._limit(half)))
                 corner = self._grid.corner_bytes(half)
                 heappush(heap, (bound, corner, next(order), half, dual.walk.price))
+
+    def _may_go_on(self) -> bool:
+        return self._lattice.is_exact or self._n_seen < MAX_EDGES_SEEN
 
     def _ceiling(self) -> int:
         """Return the cost above which no plan is wanted, in picoseconds."""
@@ -169,6 +173,8 @@ class BoxSearch:
     def _settle(self, box: Box, guide: Walk) -> None:
         """Find the best plan of a single buffer and activation peak."""
         self._n_seen += self._n_edges * LOOKS_PER_LABELLED_EDGE
+        if not self._may_go_on():
+            return
         path = solve_within(
             self._lattice,
             self._caps(box),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
 
-    Exported: TypeAlias = "Tensor | list[Exported] | dict[int | str, Exported]"
+    Exported: TypeAlias = "Tensor | list[Exported] | dict[int | str, Exported] | None"
 
 _LOG_FATAL = 4
 _ARENA_ALLOCATOR, _DEVICE_ALLOCATOR = 1, 0  # OrtAllocatorType
@@ -29,6 +29,12 @@ _MEM_DEFAULT = 0
 _OPTIMIZE_NOTHING = 0
 _TENSOR, _SEQUENCE, _MAP = 1, 2, 3
 _DEFAULT = -1
+_SESSION_SETTINGS = {
+    b"session.use_env_allocators": b"1",
+    # A skeleton that names external data would have onnxruntime read files of this
+    # machine, relative to the current folder. Below a device there are none.
+    b"session.model_external_initializers_file_folder_path": b"/dev/null/none",
+}
 _LOG_ID = b"inferonnx"
 
 
@@ -212,7 +218,8 @@ class Environment:
         api.call("SetSessionLogSeverityLevel", options, _LOG_FATAL)
         api.call("DisableMemPattern", options)
         api.call("DisablePerSessionThreads", options)
-        api.call("AddSessionConfigEntry", options, b"session.use_env_allocators", b"1")
+        for key, setting in _SESSION_SETTINGS.items():
+            api.call("AddSessionConfigEntry", options, key, setting)
 
     @property
     def version(self) -> str:
@@ -250,6 +257,8 @@ class Environment:
             value: What to hand over.
             kind: Its declared type, "seq(tensor(float))"; an empty list needs it.
         """
+        if value is None:
+            raise TensorError("an input has no value")
         if isinstance(value, Tensor):
             if value.strings is not None:
                 return self._strings(value)
@@ -265,6 +274,8 @@ class Environment:
 
     def dump(self, value: Value) -> Exported:
         """Return a copy of an onnxruntime value, free of onnxruntime's memory."""
+        if not value.pointer:
+            return None  # an optional output that the model has not made
         kind = ctypes.c_int()
         self.api.call("GetValueType", value.pointer, ctypes.byref(kind))
         if kind.value == _TENSOR:

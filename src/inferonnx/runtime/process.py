@@ -64,6 +64,9 @@ class PrivateBuffer:
         self.view = memoryview(self._map)[:n_bytes]
         _LIBC.madvise(ctypes.c_void_p(self.address), ctypes.c_size_t(len(self._map)), _DONTDUMP)
 
+    def __del__(self) -> None:
+        self.close()
+
     def wipe(self) -> None:
         """Overwrite with zeros, by stores: in a library OS, MADV_DONTNEED may keep the bytes."""
         ctypes.memset(self.address, 0, len(self._map))

@@ -117,7 +117,8 @@ class Partition:
         _check_int("activation_bytes", self.activation_bytes)
         _check_int("time_us", self.time_us)
         # S-34, the part within a partition.
-        if set(self.inputs) & {weight.name for weight in self.weights}:
+        # An output by the name of a weight would be the weight's memory itself.
+        if {*self.inputs, *self.outputs} & {weight.name for weight in self.weights}:
             raise _refuse("partition weights", "share a name with a boundary value")
         if self.weights and self.weights[0].offset:
             raise _refuse("weight offset", "leaves a gap at the start of the block")

@@ -300,3 +300,18 @@ def test_messages_do_not_give_names_away(forge):
     with pytest.raises(SealedFormatError) as caught:
         partition(inputs=("secret-layer", "secret-layer"))
     assert "secret" not in str(caught.value) + caught.value.where + caught.value.hint
+
+
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_a_boundary_value_by_the_name_of_a_weight_is_refused(side: str) -> None:
+    # As an output it would be the weight's own memory, which a later block overwrites.
+    names = {"inputs": ("x",), "outputs": ("y",)} | {side: ("w",)}
+    with pytest.raises(SealedFormatError, match="share a name"):
+        Partition(
+            **names,
+            weights=lay_out_weights([("w", 1, (4,))]),
+            skeleton=b"",
+            n_nodes=1,
+            activation_bytes=0,
+            time_us=0,
+        )

@@ -52,7 +52,7 @@ def manifests(draw) -> Manifest:
     for _ in range(draw(st.integers(0, 3))):
         reads = draw(st.lists(st.sampled_from(known), unique=True, max_size=3)) if known else []
         makes = draw(names_but(known, 2))
-        names = draw(names_but(reads, 3))
+        names = draw(names_but([*reads, *makes], 3))
         weights = lay_out_weights(
             (name, draw(st.sampled_from(sorted(DTYPE_BITS))), draw(shapes)) for name in names
         )
