@@ -322,6 +322,8 @@ def check_manifest(tree):
     for part in tree["partitions"]:
         require(known >= set(part["inputs"]), "sealed.format", "made too late")
         require(not known & set(part["outputs"]), "sealed.format", "made twice")
+        weights = {weight[0] for weight in part["weights"]}
+        require(not weights & set(part["outputs"]), "sealed.format", "a weight made")
         known |= set(part["outputs"])
     require(known >= {v[0] for v in tree["outputs"]}, "sealed.format", "never made")
 

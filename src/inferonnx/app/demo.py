@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from inferonnx.errors import TensorError
+from inferonnx.sealed import HEADER_BYTES, parse_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,9 +60,17 @@ def magika_answer(scores: NDArray[np.float32], config: Path) -> tuple[str, float
 
 
 def forge(sealed: Path, copy: Path) -> int:
-    """Copy a sealed file with one bit of its weights changed, and return the byte's offset."""
-    content = bytearray(sealed.read_bytes())
-    offset = len(content) // 3
-    content[offset] ^= 1
-    copy.write_bytes(content)
+    """Copy a sealed file with one bit of its encrypted weights changed.
+
+    Returns:
+        The offset of the byte: the middle one of all weights.
+    """
+    shutil.copyfile(sealed, copy)
+    with copy.open("r+b") as file:
+        header = parse_header(file.read(HEADER_BYTES))
+        offset = (HEADER_BYTES + header.manifest_offset(copy.stat().st_size)) // 2
+        file.seek(offset)
+        (byte,) = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
     return offset

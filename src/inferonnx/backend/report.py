@@ -19,6 +19,7 @@ from inferonnx.backend.cases import KINDS, VARIANTS, load_cases
 from inferonnx.backend.workers import judge_all
 from inferonnx.errors import ExitCode
 from inferonnx.report import markdown_table
+from inferonnx.runtime.files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,8 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         sys.stdout.write(json.dumps(summary(verdicts)) + "\n")
     elif options.o:
-        with open(options.o, "w", encoding="utf-8") as file:
-            file.write(page(verdicts))
+        with whole_file(options.o) as file:
+            file.write(page(verdicts).encode())
     else:
         sys.stdout.write(page(verdicts))
     return ExitCode.REFUSED if any(map(differs, verdicts)) else ExitCode.DONE
@@ -117,7 +118,10 @@ def differs(verdict: Verdict) -> bool:
 
 
 def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """Return how many cases there are, and how many pass, stream, and agree to the bit."""
+    """Return how many cases there are, and how many pass, stream, are cut, agree to the bit.
+
+    Partitions and blocks are those of all passes of the sealed stream together.
+    """
     passed = [verdict for verdict in verdicts if verdict.sealed.passed]
     return {
         "cases": len(verdicts),
@@ -126,6 +130,8 @@ def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
         "streamed": sum(verdict.sealed.n_streamed > 0 for verdict in passed),
         "cut": sum(verdict.sealed.n_partitions > 1 for verdict in passed),
         "same_bits": sum(verdict.sealed.same_bits for verdict in passed),
+        "partitions": sum(verdict.sealed.n_partitions for verdict in passed),
+        "blocks": sum(verdict.sealed.n_streamed for verdict in passed),
         "differences": sum(map(differs, verdicts)),
     }
 
@@ -156,12 +162,14 @@ def summary(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 def page(verdicts: Sequence[Verdict]) -> str:
     """Return the result as a page in Markdown."""
     versions = ", ".join(f"{name} {number}" for name, number in _versions().items())
+    total = counts(verdicts)
     parts = [
         _HEAD,
         "## Result\n",
         _table(verdicts) + "\n",
         _LEGEND,
-        f"Measured with {versions}, on {os.uname().machine}.\n",
+        f"All passes together ran {total['partitions']:,} partitions and opened "
+        f"{total['blocks']:,} blocks.\n\nMeasured with {versions}, on {os.uname().machine}.\n",
         "## Differences\n",
         _differences(verdicts) + "\n",
         "## What plain onnxruntime does not pass\n",
