@@ -37,7 +37,9 @@ def parse_size(text: str | int) -> int:
     scale = int(10 ** len(fraction))
     amount = int(whole + fraction) * _UNITS[match[2]]
     if amount % scale:
-        raise UsageError(f"{text!r} is not a whole number of bytes")
+        raise UsageError(
+            f"{text!r} is not a whole number of bytes", hint="Write fewer digits after the point."
+        )
     return amount // scale
 
 

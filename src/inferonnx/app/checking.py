@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 22
 
+NO_VECTOR = "none in the file"
+"""In place of the check vector's answer: models whose samples are large are sealed without."""
+
 
 def inspect(path: str, *, key: Key | None = None) -> dict[str, Any]:
     """Return what the header says, verified, and with the key what the manifest says."""
@@ -34,9 +37,11 @@ def inspect(path: str, *, key: Key | None = None) -> dict[str, Any]:
         finally:
             source.close()
     opened = open_file(path, key=key)
-    facts = describe_header(opened.keys.verified, file_bytes=opened.source.size)
-    opened.source.close()
-    return facts | describe_manifest(opened.manifest)
+    try:
+        facts = describe_header(opened.keys.verified, file_bytes=opened.source.size)
+        return facts | describe_manifest(opened.manifest)
+    finally:
+        opened.source.close()
 
 
 def check(
@@ -56,7 +61,7 @@ def check(
         a key), check_vector ("agrees", "none in the file", or None when not run).
     """
     if run and key is None:
-        raise UsageError("the check vector can't be run without the key", hint="Give --key.")
+        raise UsageError("the check vector can't be run without the key", hint="Give the key.")
     opened = open_file(path, key=key) if key else None
     source = opened.source if opened else FileSource(path)
     try:
@@ -92,7 +97,7 @@ def _run_check(path: str, key: Key) -> str:
     vector = opened.manifest.check
     opened.source.close()
     if vector is None:
-        return "none in the file"
+        return NO_VECTOR
     inputs = {name: parse_npy(bytes(data)) for name, data in vector.inputs.items()}
     known = {name: parse_npy(bytes(data)) for name, data in vector.outputs.items()}
     with open_unplanned(path, key=key) as session:

@@ -109,8 +109,7 @@ def rewrap_file(path: str, *, key: Key, new_key: Key) -> None:
 
     Raises:
         SealedFormatError, SignatureError, KeyMismatchError, AuthenticationError: The
-            file is not authentic, or `key` does not open it.
-        UsageError: The new key has another signing key.
+            file is not authentic, `key` does not open it, or `new_key` signs differently.
         UnavailableError: The disk is full.
     """
     from inferonnx.sealed import HEADER_BYTES, WRAP_SALT_BYTES, rewrap

@@ -18,9 +18,9 @@ from inferonnx.app.trial import Trial, run_trial
 from inferonnx.app.writing import Draft, write_sealed
 from inferonnx.crypto import SUITES, Suite
 from inferonnx.errors import EngineError, InfeasibleBudgetError, ModelError, UsageError
-from inferonnx.graph import Liveness
+from inferonnx.graph import Liveness, partition_activation_bytes
 from inferonnx.plan import MemoryModel, Plan, Rates, plan_optimal
-from inferonnx.runtime.files import read_file
+from inferonnx.runtime.files import read_file, scratch_folder
 from inferonnx.sealed import encode_owner_key
 from inferonnx.sizes import KIB, MIB, format_size
 
@@ -38,6 +38,9 @@ ROUNDS = 3
 
 MARGIN_BYTES = 2 * MIB
 """Added to what a pass was measured to need: heaps and page caches differ from run to run."""
+
+LEAST_SESSION_SCALE = 1 / 3
+"""Measured against estimated bytes of sessions: less is not believed."""
 
 OVERHEAD_LIMIT = 12.0
 """An operator whose overhead inside an enclave is above this stands alone (the paper's)."""
@@ -135,49 +138,47 @@ def plan_model(
     rates = Rates(
         stream_bytes_per_s=_RATES[suite], partition_overhead_s=_RUN_S, stream_overhead_s=_HANDOVER_S
     )
-    tried: dict[tuple[int, ...], tuple[Draft, Trial, tuple[int, int]]] = {}
-    n_planned = 0
-    while True:
-        n_planned += 1
-        progress(f"planning, round {n_planned}")
-        plan = _plan(
-            prepared,
-            strategy,
-            limit=limit,
-            budget=budget_bytes,
-            memory=memory,
-            rates=rates,
-            memory_intensive=memory_intensive,
-            measured=bool(tried),
-        )
-        if plan.cuts in tried and n_planned > 1:
+    tried: dict[tuple[int, ...], PlannedModel] = {}
+    while len(tried) < ROUNDS:
+        progress(f"planning, round {len(tried) + 1}")
+        try:
+            plan = _plan(
+                prepared,
+                strategy,
+                limit=limit,
+                budget=budget_bytes,
+                memory=memory,
+                rates=rates,
+                memory_intensive=memory_intensive,
+                measured=bool(tried),
+            )
+        except InfeasibleBudgetError:
+            if any(found.least_bytes <= budget_bytes for found in tried.values()):
+                break  # what was measured fits, whatever is reckoned
+            raise
+        if plan.cuts in tried:
+            tried[plan.cuts] = replace(tried[plan.cuts], plan=plan)  # better figures
             break
         try:
-            tried[plan.cuts] = _try(prepared, plan, chosen, scratch, progress)
+            found = _try(prepared, plan, chosen, scratch, progress)
         except EngineError as error:
             if error.partition is None:
                 raise
             part = plan.partitions[error.partition]
             keep_constant(prepared, part.start, part.stop, error.private_text)
             tried.clear()
-            n_planned = 0
             continue
-        if n_planned == ROUNDS:
-            break
-        trial = tried[plan.cuts][1]
-        memory = _measured_memory(memory, plan, trial)
-        if trial.stream_bytes_per_s:
-            rates = replace(rates, stream_bytes_per_s=trial.stream_bytes_per_s)
-    draft, trial, arena = tried[plan.cuts]
-    least = max(
-        trial.floor_bytes + trial.pass_bytes + MARGIN_BYTES + draft.largest_block_bytes,
-        trial.open_peak_bytes + MARGIN_BYTES,
-    )
-    if least > budget_bytes and enforce:
-        raise _infeasible(prepared, plan, least, budget_bytes)
-    return PlannedModel(
-        prepared=prepared, draft=draft, plan=plan, trial=trial, arena=arena, least_bytes=least
-    )
+        tried[plan.cuts] = found
+        memory = _measured_memory(memory, plan, found.trial)
+        if found.trial.stream_bytes_per_s:
+            rates = replace(rates, stream_bytes_per_s=found.trial.stream_bytes_per_s)
+    fitting = [found for found in tried.values() if found.least_bytes <= budget_bytes]
+    if fitting:
+        return min(fitting, key=lambda found: found.latency_s)
+    best = min(tried.values(), key=lambda found: found.least_bytes)
+    if enforce:
+        raise _infeasible(best, budget_bytes)
+    return best
 
 
 def memory_intensive_operators(path: str, model: str) -> frozenset[str]:
@@ -300,7 +301,7 @@ def _wasteful_cuts(graph: Graph) -> frozenset[int]:
 
 def _try(
     prepared: Prepared, plan: Plan, suite: Suite, scratch: str | None, progress: Progress
-) -> tuple[Draft, Trial, tuple[int, int]]:
+) -> PlannedModel:
     """Seal provisionally and measure ways to run the arena; keep the one of smallest peak.
 
     Which is best differs by model: a first region that is a little too small makes
@@ -311,38 +312,47 @@ def _try(
     key = Key.generate()
     text = encode_owner_key(key.owner)
     planned = plan.activation_bytes
-    best: tuple[Draft, Trial, tuple[int, int]] | None = None
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".inferonnx-") as folder:
+    found: list[PlannedModel] = []
+    with scratch_folder(scratch or tempfile.gettempdir()) as folder:
         path = os.path.join(folder, "trial.sealed")
         progress("sealing for a trial")
         unmeasured = manifest_of(draft, name="trial")
         write_sealed(path, draft, unmeasured, key=key.owner, suite=suite, release=0)
+        sample = sample_of(prepared.sample)
         for arena in ((0, planned + MIB), (1, 0), (0, planned * 5 // 4 + MIB)):
             progress("measuring a pass")
-            trial = run_trial(
-                path,
-                text,
-                sample_of(prepared.sample),
-                arena_strategy=arena[0],
-                arena_bytes=arena[1],
+            trial = run_trial(path, text, sample, arena_strategy=arena[0], arena_bytes=arena[1])
+            found.append(
+                PlannedModel(
+                    prepared=prepared,
+                    draft=draft,
+                    plan=plan,
+                    trial=trial,
+                    arena=arena,
+                    least_bytes=_least(draft, trial),
+                )
             )
-            if best is None or trial.pass_bytes < best[1].pass_bytes:
-                best = draft, trial, arena
             if trial.pass_bytes <= planned + _PASS_OVERHEAD_BYTES + MIB:
                 break
-    if best is None:
-        raise ModelError("the model was not measured")
-    return best
+    return min(found, key=lambda one: one.trial.pass_bytes)
+
+
+def _least(draft: Draft, trial: Trial) -> int:
+    """Return the least budget that the measured division runs in."""
+    in_a_pass = trial.floor_bytes + trial.pass_bytes + draft.largest_block_bytes
+    return max(in_a_pass, trial.open_peak_bytes) + MARGIN_BYTES
 
 
 def _measured_memory(memory: MemoryModel, plan: Plan, trial: Trial) -> MemoryModel:
     """Return the memory model with the figures of a trial in place of estimates."""
     estimated = sum(partition.session_bytes for partition in plan.partitions)
-    scale = trial.session_bytes / estimated if estimated else 1.0
+    # Sessions are measured as the difference of two resident sizes, between which
+    # pages were dropped: a figure far below the estimate says nothing.
+    scale = max(trial.session_bytes / estimated, LEAST_SESSION_SCALE) if estimated else 1.0
     overhead = trial.pass_bytes - plan.activation_bytes  # code, fragmentation, workspace
     return replace(
         memory,
-        floor_bytes=trial.floor_bytes - trial.session_bytes + overhead + MARGIN_BYTES,
+        floor_bytes=max(0, trial.floor_bytes - trial.session_bytes + overhead + MARGIN_BYTES),
         session_bytes=int(memory.session_bytes * scale),
         node_bytes=int(memory.node_bytes * scale),
         weight_input_bytes=int(memory.weight_input_bytes * scale),
@@ -371,17 +381,18 @@ def keep_constant(prepared: Prepared, start: int, stop: int, reason: str) -> Non
     prepared.pin_constant(weights)
 
 
-def _infeasible(prepared: Prepared, plan: Plan, least: int, budget: int) -> InfeasibleBudgetError:
-    largest = max(
-        range(len(plan.partitions)),
-        key=lambda i: plan.partitions[i].weight_bytes + plan.partitions[i].activation_bytes,
-    )
-    partition = plan.partitions[largest]
-    node = prepared.graph.label(partition.start)
+def _infeasible(planned: PlannedModel, budget: int) -> InfeasibleBudgetError:
+    graph, least = planned.prepared.graph, planned.least_bytes
+    needs = [
+        sum(graph.weight_bytes[name] for name in node.weights)
+        + partition_activation_bytes(graph, i, i + 1)
+        for i, node in enumerate(graph.nodes)
+    ]
+    most = max(range(len(needs)), key=needs.__getitem__)
+    node = graph.label(most)
     return InfeasibleBudgetError(
         f"the model needs at least {format_size(least)}, the budget is {format_size(budget)}; "
-        f"the most is needed from {node!r} on: {format_size(partition.weight_bytes)} of weights "
-        f"and {format_size(partition.activation_bytes)} of activations",
+        f"the most is needed by {node!r}: {format_size(needs[most])} of weights and activations",
         needed_bytes=least,
         budget_bytes=budget,
         node=node,

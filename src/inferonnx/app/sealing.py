@@ -13,6 +13,7 @@ from inferonnx.app.planning import plan_model, sample_of, suite_named
 from inferonnx.app.writing import write_sealed
 from inferonnx.errors import TargetError
 from inferonnx.model import prepare
+from inferonnx.runtime.files import check_output
 from inferonnx.sealed.manifest import check_model_name
 from inferonnx.sizes import parse_size
 
@@ -89,6 +90,7 @@ def seal(
     name = name or Path(path).stem
     check_model_name(name)
     chosen = suite_named(suite)
+    check_output(os.fspath(path), inputs=[os.fspath(model)])
     folder = os.path.dirname(os.fspath(path)) or "."
     with prepare(
         os.fspath(model),

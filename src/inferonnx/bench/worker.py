@@ -98,13 +98,13 @@ def _load_rate(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
 
     opened = open_file(str(config["model"]), key=Key.load(str(config["key"])))
     blocks = [partition.block_bytes for partition in opened.manifest.partitions]
-    view = PrivateBuffer(max(blocks, default=0)).view
+    buffer = PrivateBuffer(max(blocks, default=0))
     loader = BlockLoader(opened.source, opened.opener, n_threads=1)
 
     def run(_i: int) -> None:
         for i, n_bytes in enumerate(blocks):
             if n_bytes:
-                loader.load(i, view[:n_bytes])
+                loader.load(i, buffer.view[:n_bytes])
 
     return run, {"n_bytes": sum(blocks)}
 

@@ -12,8 +12,8 @@ from inferonnx.tensors.tensor import Tensor
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from inferonnx.tensors.convert import as_tensor
-    from inferonnx.tensors.npy import encode_npy, parse_npy
-    from inferonnx.tensors.npz import encode_npz, parse_npz
+    from inferonnx.tensors.npy import encode_npy, npy_pieces, parse_npy
+    from inferonnx.tensors.npz import encode_npz, npz_pieces, parse_npz
     from inferonnx.tensors.proto import encode_tensor_pb, parse_tensor_pb
     from inferonnx.tensors.validate import validate
 
@@ -24,6 +24,8 @@ __all__ = [
     "encode_npy",
     "encode_npz",
     "encode_tensor_pb",
+    "npy_pieces",
+    "npz_pieces",
     "parse_npy",
     "parse_npz",
     "parse_tensor_pb",
@@ -35,6 +37,8 @@ _HOMES = {
     "encode_npy": "npy",
     "encode_npz": "npz",
     "encode_tensor_pb": "proto",
+    "npy_pieces": "npy",
+    "npz_pieces": "npz",
     "parse_npy": "npy",
     "parse_npz": "npz",
     "parse_tensor_pb": "proto",

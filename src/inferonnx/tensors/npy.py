@@ -60,16 +60,27 @@ def encode_npy(tensor: Tensor) -> bytes:
     Raises:
         TensorError: .npy has no such type.
     """
+    return b"".join(npy_pieces(tensor))
+
+
+def npy_pieces(tensor: Tensor) -> tuple[bytes, bytes | memoryview]:
+    """Return the head of an .npy file and the elements behind it: a view, for numbers.
+
+    For writing large tensors without a second copy of them in memory.
+
+    Raises:
+        TensorError: .npy has no such type.
+    """
     if tensor.strings is not None:
         width = max(map(len, tensor.strings), default=0) or 1
         body = b"".join(s.encode("utf-32-le").ljust(4 * width, b"\0") for s in tensor.strings)
         for text in tensor.strings:
             if text.endswith("\0"):
                 raise TensorError("an npy file can't hold a string that ends in NUL", hint=_PB_HINT)
-        return _framed(f"<U{width}", tensor.shape, body)
+        return _head(f"<U{width}", tensor.shape), body
     if tensor.dtype.typestr is None:
         raise TensorError(f"an npy file can't hold {tensor.dtype.onnx_name}", hint=_PB_HINT)
-    return _framed(tensor.dtype.typestr, tensor.shape, tensor.data)
+    return _head(tensor.dtype.typestr, tensor.shape), tensor.data
 
 
 def check_bools(data: bytes | bytearray | memoryview) -> None:
@@ -82,7 +93,7 @@ def check_bools(data: bytes | bytearray | memoryview) -> None:
         raise TensorError("a tensor of bool holds bytes other than 0 and 1")
 
 
-def _framed(descr: str, shape: tuple[int, ...], body: bytes | memoryview) -> bytes:
+def _head(descr: str, shape: tuple[int, ...]) -> bytes:
     # Room for the first size to grow to 21 digits in place, which numpy leaves and so do we:
     # its files and ours are the same bytes.
     text = encode_header(Header(descr=descr, fortran_order=False, shape=shape))
@@ -91,7 +102,7 @@ def _framed(descr: str, shape: tuple[int, ...], body: bytes | memoryview) -> byt
     fixed = len(MAGIC) + 2 + 2
     padding = -(fixed + len(text) + 1) % _ALIGNMENT
     line = (text + " " * padding + "\n").encode("latin-1")
-    return b"".join((MAGIC, b"\x01\x00", len(line).to_bytes(2, "little"), line, body))
+    return b"".join((MAGIC, b"\x01\x00", len(line).to_bytes(2, "little"), line))
 
 
 def _read_header(view: memoryview) -> tuple[Header, int]:

@@ -13,11 +13,11 @@ import struct
 import zlib
 
 from inferonnx.errors import TensorError
-from inferonnx.tensors.npy import encode_npy, parse_npy
+from inferonnx.tensors.npy import npy_pieces, parse_npy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from inferonnx.tensors.tensor import Tensor
 
@@ -74,26 +74,38 @@ def encode_npz(tensors: Mapping[str, Tensor]) -> bytes:
     Raises:
         TensorError: A name or a type can't stand in such a file, or they exceed 4 GiB.
     """
+    return b"".join(npz_pieces(tensors))
+
+
+def npz_pieces(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of an .npz file in pieces; elements are views of the tensors.
+
+    For writing large tensors without a second copy of them in memory.
+
+    Raises:
+        TensorError: A name or a type can't stand in such a file, or they exceed 4 GiB;
+            perhaps only after some pieces.
+    """
     if len(tensors) > MAX_MEMBERS:
         raise TensorError(f"an npz file holds up to {MAX_MEMBERS} tensors, not {len(tensors)}")
-    parts: list[bytes] = []
     directory: list[bytes] = []
     offset = 0
     for name, tensor in tensors.items():
-        body = encode_npy(tensor)
+        head, elements = npy_pieces(tensor)
+        n_bytes = len(head) + len(elements)
         raw = _member_name(name)
         flags = 0 if raw.isascii() else _UTF8
-        if offset + _LOCAL.size + len(raw) + len(body) > MAX_TOTAL_BYTES:
+        if offset + _LOCAL.size + len(raw) + n_bytes > MAX_TOTAL_BYTES:
             raise TensorError("the tensors are too large for one npz file", hint="Use .pb files.")
-        sums = (zlib.crc32(body), len(body), len(body))
+        sums = (zlib.crc32(elements, zlib.crc32(head)), n_bytes, n_bytes)
         common = (20, flags, _STORED, 0, _DATE, *sums, len(raw), 0)
-        parts += [_LOCAL.pack(b"PK\x03\x04", *common), raw, body]
+        yield _LOCAL.pack(b"PK\x03\x04", *common) + raw + head
+        yield elements
         directory += [_ENTRY.pack(b"PK\x01\x02", 20, *common, 0, 0, 0, 0, offset), raw]
-        offset += _LOCAL.size + len(raw) + len(body)
+        offset += _LOCAL.size + len(raw) + n_bytes
     listing = b"".join(directory)
     n = len(tensors)
-    end = _END.pack(b"PK\x05\x06", 0, 0, n, n, len(listing), offset, 0)
-    return b"".join((*parts, listing, end))
+    yield listing + _END.pack(b"PK\x05\x06", 0, 0, n, n, len(listing), offset, 0)
 
 
 class _Entry:
