@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from inferonnx.app.keys import Key
@@ -17,7 +18,12 @@ from inferonnx.app.manifests import manifest_of
 from inferonnx.app.trial import Trial, run_trial
 from inferonnx.app.writing import Draft, write_sealed
 from inferonnx.crypto import SUITES, Suite
-from inferonnx.errors import EngineError, InfeasibleBudgetError, ModelError, UsageError
+from inferonnx.errors import (
+    EngineError,
+    InfeasibleBudgetError,
+    ModelError,
+    UsageError,
+)
 from inferonnx.graph import Liveness, partition_activation_bytes
 from inferonnx.plan import MemoryModel, Plan, Rates, plan_optimal
 from inferonnx.runtime.files import read_file, scratch_folder
@@ -48,7 +54,6 @@ OVERHEAD_LIMIT = 12.0
 SMALL_MODEL_BYTES = 100 * 10**6
 SMALL_BLOCK_BYTES = 3 * MIB
 LARGE_BLOCK_BYTES = 10 * MIB
-LEAST_BLOCK_BYTES = 256 * KIB
 
 # Estimates for the first plan: two cores, onnxruntime 1.32 (docs/memory.md).
 _FLOOR_BYTES = 24 * MIB
@@ -155,6 +160,8 @@ def plan_model(
         except InfeasibleBudgetError:
             if any(found.least_bytes <= budget_bytes for found in tried.values()):
                 break  # what was measured fits, whatever is reckoned
+            if tried and not enforce:
+                break
             raise
         if plan.cuts in tried:
             tried[plan.cuts] = replace(tried[plan.cuts], plan=plan)  # better figures
@@ -201,23 +208,14 @@ def memory_intensive_operators(path: str, model: str) -> frozenset[str]:
 def least_memory(
     prepared: Prepared, *, suite: str = "aes-256-gcm", progress: Progress = lambda _: None
 ) -> int:
-    """Return the least budget in bytes at which any division of the model runs, measured.
+    """Return the least budget in bytes at which a division of the model was measured to run.
 
     Raises:
         ModelError: onnxruntime refuses the model's partitions.
     """
-    budget = 1 << 50
-    least = 0
-    for limit in (LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES, 1 * MIB, LEAST_BLOCK_BYTES):
-        planned = plan_model(
-            prepared,
-            budget_bytes=budget,
-            suite=suite,
-            block_limit_bytes=limit,
-            progress=progress,
-        )
-        least = min(least or planned.least_bytes, planned.least_bytes)
-    return least
+    return plan_model(
+        prepared, budget_bytes=1, suite=suite, enforce=False, progress=progress
+    ).least_bytes
 
 
 def suite_named(name: str) -> Suite:
@@ -265,23 +263,20 @@ def _plan(
     if strategy != "optimal":
         raise UsageError(f"no strategy is called {strategy!r}", hint="There are: optimal, paper.")
     uncuttable = prepared.uncuttable | _wasteful_cuts(prepared.graph)
-    while True:
-        try:
-            return plan_optimal(
-                prepared.graph,
-                budget_bytes=budget,
-                memory=memory,
-                rates=rates,
-                uncuttable=uncuttable,
-                block_limit_bytes=limit,
-            )
-        except InfeasibleBudgetError as error:
-            if limit > LEAST_BLOCK_BYTES:
-                limit //= 2
-            elif measured:
-                raise
-            else:
-                budget = error.needed_bytes
+    optimal = partial(
+        plan_optimal,
+        prepared.graph,
+        memory=memory,
+        rates=rates,
+        uncuttable=uncuttable,
+        block_limit_bytes=limit,
+    )
+    try:
+        return optimal(budget_bytes=budget)
+    except InfeasibleBudgetError as error:
+        if measured:
+            raise
+        return optimal(budget_bytes=error.needed_bytes)
 
 
 def _wasteful_cuts(graph: Graph) -> frozenset[int]:

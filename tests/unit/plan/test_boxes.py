@@ -96,3 +96,25 @@ def test_run_of_a_large_graph_stops_at_the_limit(
         assert search.best.peak <= 5_000
         costs.append(search.best.cost)
     assert costs[1] < costs[0]
+
+
+def test_run_of_a_large_graph_settles_only_what_it_can_afford(
+    make_chain: ChainMaker, rates: Rates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph whose best plan only labels find, searched as a large one would be."""
+    monkeypatch.setattr("inferonnx.plan.lattice.ALL_POINTS", 1)
+    lattice = build_lattice(
+        make_chain([512, 576, 64, 256], values=[1] * 5),
+        memory=MemoryModel(floor_bytes=0, session_bytes=0, node_bytes=0, weight_input_bytes=0),
+        rates=rates,
+        uncuttable=frozenset(),
+        block_limit_bytes=None,
+    )
+    costs = []
+    for looks in (1, 10**9):
+        monkeypatch.setattr(boxes, "LOOKS_PER_LABELLED_EDGE", looks)
+        search = BoxSearch(lattice, available_bytes=1218, times_ps=0)
+        search.run()
+        assert search.best is not None
+        costs.append(search.best.cost)
+    assert costs == [791_000_000, 792_000_000]
