@@ -1,0 +1,67 @@
+"""Sealing: what is measured, compared and refused before a file appears."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import inferonnx
+from inferonnx.errors import UsageError
+
+
+def test_an_operator_that_is_less_exact_with_packed_weights_keeps_them_constant(key_path, tmp_path):
+    """8-bit DequantizeLinear and MatMul become MatMulNBits, which packs constants coarsely."""
+    rng = np.random.default_rng(0)
+    weight = rng.integers(0, 255, (512, 512), np.uint8)
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["w", "scale", "zero"], ["d"]),
+            helper.make_node("MatMul", ["x", "d"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 512])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 512])],
+        [
+            numpy_helper.from_array(weight, "w"),
+            numpy_helper.from_array(np.array(0.05, np.float32), "scale"),
+            numpy_helper.from_array(np.array(128, np.uint8), "zero"),
+        ],
+    )
+    path = tmp_path / "qdq.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), path)
+    key = inferonnx.Key.load(key_path)
+    report = inferonnx.seal(path, tmp_path / "qdq.sealed", key=key, memory="85MiB")
+    assert report.difference.exact
+    assert any(
+        "MatMulNBits takes it only as a constant" in n for n in report.planned.prepared.notes
+    )
+
+
+def test_the_model_itself_is_never_overwritten(cnn, key_path):
+    before = cnn.read_bytes()
+    with pytest.raises(UsageError):
+        inferonnx.seal(cnn, cnn, key=inferonnx.Key.load(key_path), memory="85MiB")
+    assert cnn.read_bytes() == before
+
+
+class Stop(KeyboardInterrupt):
+    """Raised by the test itself."""
+
+
+@pytest.mark.parametrize("at", [1, 2, 4, 6, 8, 9])
+def test_an_interrupt_at_any_message_leaves_the_old_file_alone(cnn, key_path, tmp_path, at):
+    output = tmp_path / "m.sealed"
+    output.write_bytes(b"the old file")
+    count = [0]
+
+    def progress(_text):
+        count[0] += 1
+        if count[0] == at:
+            raise Stop
+
+    with pytest.raises(Stop):
+        inferonnx.seal(
+            cnn, output, key=inferonnx.Key.load(key_path), memory="85MiB", progress=progress
+        )
+    assert output.read_bytes() == b"the old file"
+    assert [path.name for path in tmp_path.iterdir()] == ["m.sealed"]
