@@ -46,11 +46,8 @@ from inferonnx.sealed.manifest import (
     Probe,
     Target,
     ValueInfo,
-    Weight,
     check_model_name,
     is_model_name,
-    lay_out_weights,
-    weight_bytes,
 )
 from inferonnx.sealed.manifest_codec import encode_manifest, parse_manifest
 from inferonnx.sealed.merkle import BodyHasher, leaf_hash, root_of_leaves
@@ -64,6 +61,7 @@ from inferonnx.sealed.pins import (
 )
 from inferonnx.sealed.reader import FileCheck, open_manifest
 from inferonnx.sealed.segments import SegmentOpener, SegmentTable
+from inferonnx.sealed.weights import Weight, lay_out_weights, weight_bytes
 from inferonnx.sealed.writer import SealedEnd, SealWriter
 
 __all__ = [

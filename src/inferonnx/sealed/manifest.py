@@ -8,26 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import prod
 from typing import TYPE_CHECKING
 
-from inferonnx.errors import SealedFormatError, UsageError
-from inferonnx.sealed.constants import (
-    DTYPE_BITS,
-    MAX_INTEGER,
-    MAX_LIST,
-    MAX_NAME_BYTES,
-    MAX_PARTITIONS,
-    MAX_RANK,
-    MAX_TEXT_BYTES,
-    WEIGHT_ALIGNMENT,
+from inferonnx.errors import UsageError
+from inferonnx.sealed.constants import MAX_LIST, MAX_NAME_BYTES, MAX_PARTITIONS, MAX_RANK
+from inferonnx.sealed.fields import (
+    Blob,
+    check_blob,
+    check_int,
+    check_names,
+    check_shape,
+    check_text,
+    check_tuple,
+    refuse,
 )
+from inferonnx.sealed.weights import Weight, aligned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-Blob = bytes | memoryview
-"""Bytes; a view of the opened manifest when parsed, so that nothing is held twice."""
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,42 +44,16 @@ class ValueInfo:
     shape: tuple[int | str | None, ...] | None
 
     def __post_init__(self) -> None:
-        _check_text("value name", self.name)
-        _check_text("value type", self.type)
+        check_text("value name", self.name)
+        check_text("value type", self.type)
         if self.shape is None:
             return
-        _check_tuple("value shape", self.shape, MAX_RANK)
+        check_tuple("value shape", self.shape, MAX_RANK)
         for axis in self.shape:
             if isinstance(axis, str):
-                _check_text("axis", axis)
+                check_text("axis", axis)
             elif axis is not None:
-                _check_int("axis", axis)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weight:
-    """A streamed initializer and its place in its partition's block.
-
-    Attributes:
-        name: Input of the skeleton that it is bound to.
-        dtype: ONNX's number of its element type.
-        shape: Its axes.
-        offset: Where it begins in the block, a multiple of 64.
-        n_bytes: Its size.
-    """
-
-    name: str
-    dtype: int
-    shape: tuple[int, ...]
-    offset: int
-    n_bytes: int
-
-    def __post_init__(self) -> None:
-        _check_text("weight name", self.name)
-        _check_shape("weight shape", self.shape)
-        _check_int("weight offset", self.offset)
-        if self.n_bytes != weight_bytes(self.dtype, self.shape):
-            raise _refuse("weight size", "is not that of its type and shape")
+                check_int("axis", axis)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,24 +80,24 @@ class Partition:
     time_us: int
 
     def __post_init__(self) -> None:
-        _check_names("partition inputs", self.inputs)
-        _check_names("partition outputs", self.outputs)
-        _check_tuple("partition weights", self.weights, MAX_LIST)
-        _check_names("partition weights", tuple(weight.name for weight in self.weights))
-        _check_blob("skeleton", self.skeleton)
-        _check_int("n_nodes", self.n_nodes)
-        _check_int("activation_bytes", self.activation_bytes)
-        _check_int("time_us", self.time_us)
+        check_names("partition inputs", self.inputs)
+        check_names("partition outputs", self.outputs)
+        check_tuple("partition weights", self.weights, MAX_LIST)
+        check_names("partition weights", tuple(weight.name for weight in self.weights))
+        check_blob("skeleton", self.skeleton)
+        check_int("n_nodes", self.n_nodes)
+        check_int("activation_bytes", self.activation_bytes)
+        check_int("time_us", self.time_us)
         # S-34, the part within a partition.
         # An output by the name of a weight would be the weight's memory itself.
         if {*self.inputs, *self.outputs} & {weight.name for weight in self.weights}:
-            raise _refuse("partition weights", "share a name with a boundary value")
+            raise refuse("partition weights", "share a name with a boundary value")
         if self.weights and self.weights[0].offset:
-            raise _refuse("weight offset", "leaves a gap at the start of the block")
+            raise refuse("weight offset", "leaves a gap at the start of the block")
         for left, right in pairwise(self.weights):
-            if right.offset != _aligned(left.offset + left.n_bytes):
-                raise _refuse("weight offset", "overlaps or leaves a gap")
-        _check_int("block size", self.block_bytes)
+            if right.offset != aligned(left.offset + left.n_bytes):
+                raise refuse("weight offset", "overlaps or leaves a gap")
+        check_int("block size", self.block_bytes)
 
     @property
     def block_bytes(self) -> int:
@@ -133,7 +105,7 @@ class Partition:
         if not self.weights:
             return 0
         last = self.weights[-1]
-        return _aligned(last.offset + last.n_bytes)
+        return aligned(last.offset + last.n_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +123,9 @@ class Target:
     arch: str
 
     def __post_init__(self) -> None:
-        _check_text("target onnxruntime", self.onnxruntime)
-        _check_text("target layout", self.layout)
-        _check_text("target arch", self.arch)
+        check_text("target onnxruntime", self.onnxruntime)
+        check_text("target layout", self.layout)
+        check_text("target arch", self.arch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +143,9 @@ class Arena:
     peak_bytes: int
 
     def __post_init__(self) -> None:
-        _check_int("arena strategy", self.strategy)
-        _check_int("arena initial_bytes", self.initial_bytes)
-        _check_int("arena peak_bytes", self.peak_bytes)
+        check_int("arena strategy", self.strategy)
+        check_int("arena initial_bytes", self.initial_bytes)
+        check_int("arena peak_bytes", self.peak_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +169,7 @@ class Memory:
 
     def __post_init__(self) -> None:
         for name in ("budget_bytes", "least_bytes", "floor_bytes", "session_bytes", "call_bytes"):
-            _check_int(f"memory {name}", getattr(self, name))
+            check_int(f"memory {name}", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,11 +187,11 @@ class Probe:
     outputs: tuple[Blob, ...]
 
     def __post_init__(self) -> None:
-        _check_blob("probe skeleton", self.skeleton)
+        check_blob("probe skeleton", self.skeleton)
         for name, blobs in (("probe inputs", self.inputs), ("probe outputs", self.outputs)):
-            _check_tuple(name, blobs, MAX_LIST)
+            check_tuple(name, blobs, MAX_LIST)
             for blob in blobs:
-                _check_blob(name, blob)
+                check_blob(name, blob)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,9 +208,9 @@ class Check:
 
     def __post_init__(self) -> None:
         for name, blobs in (("check inputs", self.inputs), ("check outputs", self.outputs)):
-            _check_names(name, tuple(blobs))
+            check_names(name, tuple(blobs))
             for blob in blobs.values():
-                _check_blob(name, blob)
+                check_blob(name, blob)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,70 +255,37 @@ class Manifest:
 
     def __post_init__(self) -> None:
         if not is_model_name(self.name):
-            raise _refuse("name", f"is not 1 to {MAX_NAME_BYTES} bytes without control characters")
+            raise refuse("name", f"is not 1 to {MAX_NAME_BYTES} bytes without control characters")
         for name in ("producer", "strategy", "sample_digest"):
-            _check_text(name, getattr(self, name))
-        _check_names("metadata", tuple(self.metadata))
+            check_text(name, getattr(self, name))
+        check_names("metadata", tuple(self.metadata))
         for text in self.metadata.values():
-            _check_text("metadata", text)
-        _check_names("planned_shapes", tuple(self.planned_shapes))
+            check_text("metadata", text)
+        check_names("planned_shapes", tuple(self.planned_shapes))
         for shape in self.planned_shapes.values():
-            _check_shape("planned_shapes", shape)
-        _check_tuple("notes", self.notes, MAX_LIST)
+            check_shape("planned_shapes", shape)
+        check_tuple("notes", self.notes, MAX_LIST)
         for text in self.notes:
-            _check_text("notes", text)
-        _check_tuple("inputs", self.inputs, MAX_LIST)
-        _check_tuple("outputs", self.outputs, MAX_LIST)
-        _check_tuple("partitions", self.partitions, MAX_PARTITIONS)
-        _check_blob("tags", self.tags)
+            check_text("notes", text)
+        check_tuple("inputs", self.inputs, MAX_LIST)
+        check_tuple("outputs", self.outputs, MAX_LIST)
+        check_tuple("partitions", self.partitions, MAX_PARTITIONS)
+        check_blob("tags", self.tags)
         self._check_flow()
 
     def _check_flow(self) -> None:
         """S-34: every value is made once, and before it is read."""
-        _check_names("inputs", tuple(value.name for value in self.inputs))
-        _check_names("outputs", tuple(value.name for value in self.outputs))
+        check_names("inputs", tuple(value.name for value in self.inputs))
+        check_names("outputs", tuple(value.name for value in self.outputs))
         known = {value.name for value in self.inputs}
         for partition in self.partitions:
             if not known.issuperset(partition.inputs):
-                raise _refuse("partition inputs", "name a value that nothing has made yet")
+                raise refuse("partition inputs", "name a value that nothing has made yet")
             if not known.isdisjoint(partition.outputs):
-                raise _refuse("partition outputs", "name a value that is already made")
+                raise refuse("partition outputs", "name a value that is already made")
             known.update(partition.outputs)
         if not known.issuperset(value.name for value in self.outputs):
-            raise _refuse("outputs", "name a value that nothing makes")
-
-
-def weight_bytes(dtype: int, shape: tuple[int, ...]) -> int:
-    """Return the size of a weight (S-33): elements without gaps, rounded up to a byte.
-
-    Raises:
-        SealedFormatError: No weight has this element type.
-    """
-    if type(dtype) is not int or dtype not in DTYPE_BITS:
-        raise _refuse("weight dtype", "is not one that a weight can have")
-    return (prod(shape) * DTYPE_BITS[dtype] + 7) // 8
-
-
-def lay_out_weights(weights: Iterable[tuple[str, int, tuple[int, ...]]]) -> tuple[Weight, ...]:
-    """Return weights with their places in a block (S-33).
-
-    Each begins where the one before ends, rounded up to 64; the block ends
-    likewise, and all padding is zero bytes.
-
-    Args:
-        weights: Name, ONNX element type and shape of each, in order.
-
-    Raises:
-        SealedFormatError: A name, type or shape that no weight can have.
-    """
-    placed = []
-    offset = 0
-    for name, dtype, shape in weights:
-        _check_shape("weight shape", shape)
-        n_bytes = weight_bytes(dtype, shape)
-        placed.append(Weight(name=name, dtype=dtype, shape=shape, offset=offset, n_bytes=n_bytes))
-        offset = _aligned(offset + n_bytes)
-    return tuple(placed)
+            raise refuse("outputs", "name a value that nothing makes")
 
 
 def is_model_name(name: object) -> bool:
@@ -369,54 +308,3 @@ def check_model_name(name: str) -> None:
             f"{name[:80]!r} can't be the name of a model",
             hint=f"A name has 1 to {MAX_NAME_BYTES} bytes and no control characters.",
         )
-
-
-def _aligned(offset: int) -> int:
-    return -(-offset // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
-
-
-def _check_text(what: str, value: object) -> None:
-    if type(value) is not str:
-        raise _refuse(what, "is not text")
-    try:
-        n_bytes = len(value.encode())
-    except UnicodeEncodeError as error:
-        raise _refuse(what, "is not valid Unicode") from error
-    if n_bytes > MAX_TEXT_BYTES:
-        raise _refuse(what, f"is longer than {MAX_TEXT_BYTES} bytes")
-
-
-def _check_int(what: str, value: object) -> None:
-    # `type`, not isinstance: True is an int to Python, and another value in JSON.
-    if type(value) is not int or not 0 <= value <= MAX_INTEGER:
-        raise _refuse(what, f"is not a whole number from 0 to {MAX_INTEGER}")
-
-
-def _check_tuple(what: str, value: object, most: int) -> None:
-    if type(value) is not tuple:
-        raise _refuse(what, "is not a list")
-    if len(value) > most:
-        raise _refuse(what, f"has more than {most} entries")
-
-
-def _check_shape(what: str, shape: object) -> None:
-    _check_tuple(what, shape, MAX_RANK)
-    for axis in shape:  # type: ignore[attr-defined]  # a tuple, as just checked
-        _check_int(what, axis)
-
-
-def _check_names(what: str, names: tuple[str, ...]) -> None:
-    _check_tuple(what, names, MAX_LIST)
-    for name in names:
-        _check_text(what, name)
-    if len(set(names)) != len(names):
-        raise _refuse(what, "names something twice")
-
-
-def _check_blob(what: str, value: object) -> None:
-    if not isinstance(value, bytes | memoryview):
-        raise _refuse(what, "is not bytes")
-
-
-def _refuse(what: str, reason: str) -> SealedFormatError:
-    return SealedFormatError(f"manifest: {what} {reason}", where=what)

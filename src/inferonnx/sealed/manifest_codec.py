@@ -19,7 +19,6 @@ from inferonnx.errors import SealedFormatError
 from inferonnx.sealed.constants import MAX_JSON_BYTES, MAX_SEGMENTS, SEGMENT_BYTES
 from inferonnx.sealed.manifest import (
     Arena,
-    Blob,
     Check,
     Manifest,
     Memory,
@@ -27,11 +26,13 @@ from inferonnx.sealed.manifest import (
     Probe,
     Target,
     ValueInfo,
-    lay_out_weights,
 )
+from inferonnx.sealed.weights import lay_out_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from inferonnx.sealed.fields import Blob
 
 _LENGTH_BYTES = 4
 

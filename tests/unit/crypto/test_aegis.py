@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import mmap
 import subprocess
 import sys
 
 import pytest
 
 from inferonnx.crypto import AEGIS_256X2, Secret, aegis
-from inferonnx.errors import UnavailableError
+from inferonnx.errors import AuthenticationError, UnavailableError
 
 KEY = Secret(bytes(range(32)))
 NONCE = bytes(range(16, 48))
@@ -72,6 +73,34 @@ def test_library_with_other_sizes_is_missing(unloaded, monkeypatch):
     monkeypatch.setattr(aegis, "TAG_BYTES", 16)
     with pytest.raises(UnavailableError):
         AEGIS_256X2.aead(KEY)
+
+
+def test_buffer_is_wiped_by_us_whatever_the_library_left_in_it(monkeypatch):
+    class Careless:
+        """A library that fails with plaintext in the buffer."""
+
+        aegis256x2_encrypt_detached = None
+
+        @staticmethod
+        def aegis256x2_decrypt_detached(place, *_):
+            aegis.ctypes.memset(place, 0x41, 9)
+            return -1
+
+    monkeypatch.setattr(aegis, "_library", Careless)
+    buffer = bytearray(9)
+    with pytest.raises(AuthenticationError):
+        AEGIS_256X2.aead(KEY).open_in_place(NONCE, b"", bytes(32), memoryview(buffer))
+    assert buffer == bytes(9)
+
+
+def test_buffer_is_let_go_when_the_call_ends():
+    # A mapping can't be closed while something still points into it.
+    aead = AEGIS_256X2.aead(KEY)
+    memory = mmap.mmap(-1, 100)
+    with memoryview(memory) as view:
+        aead.open_in_place(NONCE, b"", aead.seal_in_place(NONCE, b"", view), view)
+    memory.close()
+    assert memory.closed
 
 
 def test_package_itself_is_not_imported():
