@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+import inferonnx
 from inferonnx.app.keys import Key
 from inferonnx.app.samples import load_arrays
 from inferonnx.app.sealing import seal
@@ -89,4 +90,7 @@ def _samples(onnx_path: Path, first: Path, folder: Path) -> list[Path]:
 
 
 def _is_current(sealed: Path, onnx_path: Path) -> bool:
-    return sealed.exists() and sealed.stat().st_mtime > onnx_path.stat().st_mtime
+    """Tell whether a sealed file is newer than its model and than every line of this package."""
+    package = Path(inferonnx.__file__).parent
+    newest = max(path.stat().st_mtime for path in (onnx_path, *package.rglob("*.py")))
+    return sealed.exists() and sealed.stat().st_mtime > newest

@@ -40,11 +40,13 @@ class StreamBench:
         model: Name of the model.
         suite: AEAD suite; "" for plain onnxruntime.
         memory_bytes: Budget; None where everything stays resident.
+        page_drop: Whether clean pages of libraries were dropped.
         calls: Calls at once; latencies are then those of all of them together.
         latency_ms: Every measured run, in order.
         ratio: Median over rounds of latency against plain onnxruntime's in the round.
         limit_ratio: The physical limit against plain onnxruntime's median; None for plain.
         load_ms: From nothing to ready.
+        open_peak_bytes: VmHWM when the model was ready and had not run.
         peak_bytes: VmHWM, read from outside.
         cpu_s: CPU seconds a run, of all threads.
         streamed_bytes: Read and opened a run.
@@ -53,11 +55,13 @@ class StreamBench:
     model: str
     suite: str
     memory_bytes: int | None
+    page_drop: bool
     calls: int
     latency_ms: list[float]
     ratio: float
     limit_ratio: float | None
     load_ms: float
+    open_peak_bytes: int
     peak_bytes: int
     cpu_s: float
     streamed_bytes: int
@@ -82,6 +86,7 @@ class Worker:
         except BaseException:
             self.__exit__()
             raise
+        self.open_peak_bytes = self.peak_bytes()
         self.latency_ms: list[float] = []
         self._cpu_before = self._cpu_s()
 
@@ -148,7 +153,7 @@ def bench_stream(
     memories: Sequence[int | None],
     rounds: int,
     calls: int,
-    page_drop: bool,
+    no_page_drop: bool,
     progress: Callable[[str], None],
 ) -> tuple[dict[str, object], list[StreamBench]]:
     """Measure models, each on plain onnxruntime and on the stream at every suite and budget.
@@ -159,7 +164,7 @@ def bench_stream(
         memories: Budgets in bytes; None keeps everything resident.
         rounds: Measured rounds; three times as many for models under 25 ms.
         calls: Calls at once.
-        page_drop: Whether clean pages of libraries are dropped.
+        no_page_drop: Measure also without dropping clean pages of libraries.
         progress: Told what is being measured.
 
     Returns:
@@ -176,10 +181,10 @@ def bench_stream(
             memories=memories,
             rounds=rounds,
             calls=calls,
-            page_drop=page_drop,
+            page_drops=(True, False) if no_page_drop else (True,),
             progress=progress,
         )
-    return machine_facts() | {"page_drop": page_drop}, rows
+    return machine_facts(), rows
 
 
 def _bench_model(
@@ -192,10 +197,12 @@ def _bench_model(
     memories: Sequence[int | None],
     rounds: int,
     calls: int,
-    page_drop: bool,
+    page_drops: Sequence[bool],
     progress: Callable[[str], None],
 ) -> list[StreamBench]:
-    def stream(suite: str, memory: int | None, spin: bool | None = None) -> Worker:
+    def stream(
+        suite: str, memory: int | None, *, page_drop: bool = True, spin: bool | None = None
+    ) -> Worker:
         return Worker(
             engine="stream",
             model=str(sealed_paths[suite]),
@@ -211,9 +218,10 @@ def _bench_model(
         progress(f"{name}: loading")
         plain = stack.enter_context(Worker(engine="plain", model=str(plain_path), samples=samples))
         streams = {
-            (suite, memory): stack.enter_context(stream(suite, memory))
+            (suite, memory, drop): stack.enter_context(stream(suite, memory, page_drop=drop))
             for suite in sealed_paths
             for memory in memories
+            for drop in page_drops
         }
         quiet = stack.enter_context(stream(next(iter(sealed_paths)), None, spin=False))
         workers = [plain, *streams.values(), quiet]
@@ -228,20 +236,18 @@ def _bench_model(
                 worker.measure(i, *together)
         rates = {suite: _one_core_rate(path, key) for suite, path in sealed_paths.items()}
         compute_s = quiet.cpu_s()
-        rows = [_row(name, "", None, calls, limit_s=None, worker=plain, plain=plain)]
-        for (suite, memory), worker in streams.items():
+        rows = [_row(name, ("", None, False), calls, limit_s=None, worker=plain, plain=plain)]
+        for engine, worker in streams.items():
+            suite = engine[0]
             n_bytes = int(worker.facts["streamed_bytes"])
             limit_s = (compute_s + n_bytes / rates[suite]) / len(os.sched_getaffinity(0))
-            rows.append(
-                _row(name, suite, memory, calls, limit_s=limit_s, worker=worker, plain=plain)
-            )
+            rows.append(_row(name, engine, calls, limit_s=limit_s, worker=worker, plain=plain))
         return rows
 
 
 def _row(
     name: str,
-    suite: str,
-    memory: int | None,
+    engine: tuple[str, int | None, bool],
     calls: int,
     *,
     limit_s: float | None,
@@ -251,13 +257,15 @@ def _row(
     pairs = zip(worker.latency_ms, plain.latency_ms, strict=True)
     return StreamBench(
         model=name,
-        suite=suite,
-        memory_bytes=memory,
+        suite=engine[0],
+        memory_bytes=engine[1],
+        page_drop=engine[2],
         calls=calls,
         latency_ms=[round(ms, 3) for ms in worker.latency_ms],
         ratio=median(mine / theirs for mine, theirs in pairs),
         limit_ratio=None if limit_s is None else limit_s * 1e3 / median(plain.latency_ms),
         load_ms=float(worker.facts["load_ms"]),
+        open_peak_bytes=worker.open_peak_bytes,
         peak_bytes=worker.peak_bytes(),
         cpu_s=worker.cpu_s(),
         streamed_bytes=int(worker.facts.get("streamed_bytes", 0)),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inferonnx.cli.options import size, verb
+from inferonnx.cli.options import positive, size, verb
 from inferonnx.cli.progress import Progress
+from inferonnx.crypto import SUITES
 from inferonnx.errors import ExitCode
 from inferonnx.sizes import MIB
 
@@ -34,7 +35,6 @@ def add_parser(verbs: Verbs, name: str) -> None:
     parser = verb(
         verbs,
         name,
-        "measure the sealed stream against plain onnxruntime",
         "Run sealed stream and plain onnxruntime on the same inputs, interleaved in one run,\n"
         "each in its own process; peaks are read from outside. Ratios are medians over rounds.",
         "  inferonnx bench stream\n"
@@ -45,10 +45,10 @@ def add_parser(verbs: Verbs, name: str) -> None:
     stream = verb(
         subjects,
         "stream",
-        "sealed stream against plain onnxruntime, in memory",
         "For each model: latency ratio, peak resident memory, bytes streamed, CPU seconds, and\n"
         "beside it the physical limit as measured in the same run.",
         "",
+        overview="sealed stream against plain onnxruntime, in memory",
     )
     stream.add_argument(
         "--models", nargs="+", metavar="NAME", default=list(NINE), help="(default: the nine)"
@@ -64,17 +64,29 @@ def add_parser(verbs: Verbs, name: str) -> None:
     stream.add_argument(
         "--suite",
         nargs="+",
+        choices=tuple(SUITES),
+        metavar="SUITE",
         default=["aes-256-gcm"],
         help="aes-256-gcm, aegis-256x2, or both (default: aes-256-gcm)",
     )
     stream.add_argument(
-        "--rounds", type=int, default=11, help="measured rounds; short models take more"
+        "--rounds",
+        metavar="N",
+        type=positive,
+        default=11,
+        help="measured rounds; short models take more (default: 11)",
     )
     stream.add_argument(
-        "--calls", type=int, default=1, help="calls of one session at once (default: 1)"
+        "--calls",
+        metavar="N",
+        type=positive,
+        default=1,
+        help="calls of one session at once (default: 1)",
     )
     stream.add_argument(
-        "--no-page-drop", action="store_true", help="keep library pages, as in an SGX library OS"
+        "--no-page-drop",
+        action="store_true",
+        help="measure also without dropping library pages, as in an SGX library OS",
     )
     stream.add_argument("--zoo", default="models", help="folder of the models (default: models)")
     stream.add_argument(
@@ -105,14 +117,13 @@ def _stream(options: argparse.Namespace) -> int:
             memories=options.memory,
             rounds=options.rounds,
             calls=options.calls,
-            page_drop=not options.no_page_drop,
+            no_page_drop=options.no_page_drop,
             progress=progress,
         )
     finally:
         progress.done()
     name = "bench-stream"
     name += f"-{options.calls}-calls" if options.calls > 1 else ""
-    name += "-no-page-drop" if options.no_page_drop else ""
     report = output / f"{name}.json"
     with whole_file(str(report)) as file:
         file.write(as_json(machine, rows).encode())
@@ -128,11 +139,11 @@ def _table(rows: list[StreamBench]) -> str:
 
     heads = ["model", "engine", "budget MiB", "ms", "ratio", "limit", "peak MiB", "streamed MB"]
     return markdown_table(
-        [*heads, "CPU s", "load ms"],
+        [*heads, "CPU s", "load ms", "load peak MiB"],
         [
             [
                 row.model,
-                row.suite or "plain onnxruntime",
+                _engine(row),
                 "all" if row.memory_bytes is None else f"{row.memory_bytes / MIB:.0f}",
                 f"{median(row.latency_ms):.1f}",
                 f"{row.ratio:.2f}",
@@ -141,7 +152,14 @@ def _table(rows: list[StreamBench]) -> str:
                 f"{row.streamed_bytes / 1e6:.0f}",
                 f"{row.cpu_s:.3f}",
                 f"{row.load_ms:.0f}",
+                f"{row.open_peak_bytes / MIB:.1f}",
             ]
             for row in rows
         ],
     )
+
+
+def _engine(row: StreamBench) -> str:
+    if not row.suite:
+        return "plain onnxruntime"
+    return row.suite if row.page_drop else f"{row.suite}, no page drop"
