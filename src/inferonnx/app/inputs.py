@@ -52,6 +52,7 @@ def find_samples(path: str) -> list[tuple[str, ...]]:
         UsageError: Nothing is there, or nothing that can be read.
     """
     if not os.path.isdir(path):
+        _check_file(path)
         return [(path,)]
     entries = sorted(_listed(path), key=_by_number)
     inputs = [e for e in entries if e.startswith("input") and e.endswith((".pb", ".npy"))]
@@ -70,7 +71,7 @@ def read_sample(files: Sequence[str], input_names: Sequence[str]) -> dict[str, T
     """Return one of `find_samples`: input name to tensor.
 
     Raises:
-        UsageError: A file is not there, or of no kind that can be read.
+        UsageError: A file is not there any more.
         TensorError: A file is broken, or names an input that the model has not.
     """
     return _bind([(path, *named) for path in files for named in _read(path)], input_names)
@@ -138,11 +139,18 @@ def _listed(folder: str) -> list[str]:
         raise translate(error, folder, "reading") from error
 
 
-def _read(path: str) -> list[tuple[str, Tensor]]:
+def _check_file(path: str) -> None:
     if not path.endswith(_SUFFIXES):
         raise UsageError(
             f"{path!r} is no input file", hint="Inputs are .npz, .npy or TensorProto .pb files."
         )
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise translate(error, path, "reading") from error
+
+
+def _read(path: str) -> list[tuple[str, Tensor]]:
     content = read_file(path)
     try:
         if path.endswith(".npz"):

@@ -12,8 +12,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from inferonnx.cli.options import add_memory, verb
+from inferonnx.cli.printing import printable
 from inferonnx.cli.progress import Progress
-from inferonnx.errors import DifferenceError, ExitCode, InferonnxError
+from inferonnx.errors import DifferenceError, ExitCode, UnavailableError
 from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ def add_parser(verbs: Verbs, name: str) -> None:
     parser = verb(
         verbs,
         name,
-        "seal a trained model, run it in little memory, watch a forgery fail",
         "Seal Magika, a trained model that tells the type of a file, run it from the encrypted\n"
         "file inside a memory budget on a file of your choice, compare with plain onnxruntime,\n"
         "change one bit of the sealed file and show the refusal. Then the same with a large\n"
@@ -56,12 +56,14 @@ def _demo(options: argparse.Namespace) -> int:
         stage = _Stage(Path(folder), Path(options.models), options.memory)
         stage.make_key()
         try:
-            stage.identify(Path(options.file) if options.file else None)
-        except InferonnxError as error:
-            if error.exit_code != ExitCode.UNAVAILABLE:
+            trained = stage.fetch()
+        except UnavailableError as error:
+            if options.small:
                 raise
             print(f"The trained model is not to be had here: {error.message}.")
             print("On to a model of the zoo, whose weights are made from a seed.")
+        else:
+            stage.identify(trained, Path(options.file or __file__))
         if not options.small:
             stage.classify(options.large)
     print("\nThe sealed files, the key and the forged copies are removed again.")
@@ -81,57 +83,79 @@ class _Stage:
         Key.generate().save(self._key)
         print("A key: it seals, opens and signs.            (inferonnx keygen)")
 
-    def identify(self, path: Path | None) -> None:
+    def fetch(self) -> Path:
+        """Return the folder with Magika in it.
+
+        Raises:
+            UnavailableError: It is neither there nor to be had.
+        """
+        from inferonnx import zoo
+
+        trained = self._models / "trained"
+        zoo.fetch("magika", str(trained))
+        return trained
+
+    def identify(self, trained: Path, path: Path) -> None:
         """Magika on a file."""
         import numpy as np
 
-        from inferonnx import zoo
         from inferonnx.app.demo import magika_answer, magika_input
         from inferonnx.model.plain import PlainModel
         from inferonnx.runtime.files import read_file
 
-        trained = self._models / "trained"
-        zoo.fetch("magika", str(trained))
-        path = path or Path(__file__)
         sample = self._folder / "magika.npz"
         window = magika_input(read_file(str(path)))
         np.savez(sample, bytes=window)
         model = trained / "magika.onnx"
         sealed = self._seal(model, sample)
-        with np.load(self._run(sealed, sample)[1]) as outputs:
+        facts, output = self._run(sealed, sample)
+        with np.load(output) as outputs:
             mine = magika_answer(outputs["target_label"], trained / "magika-config.json")
         plain = PlainModel(model).run({"bytes": window})["target_label"]
         theirs = magika_answer(plain, trained / "magika-config.json")
-        print(f"\n{path.name} is: {mine[0]} ({mine[1]:.4f})")
+        print(f"\n{printable(path.name)} is: {mine[0]} ({mine[1]:.4f})")
         print(f"plain onnxruntime says: {theirs[0]} ({theirs[1]:.4f})")
         if mine[0] != theirs[0]:
             raise DifferenceError("the sealed model and plain onnxruntime disagree")
-        self._compare(model, sealed, sample)
+        self._compare(model, facts, sample)
         self._attack(sealed, sample)
 
     def classify(self, name: str) -> None:
         """A large model of the zoo on its own sample."""
         import numpy as np
 
-        from inferonnx import zoo
         from inferonnx.app.samples import load_arrays
         from inferonnx.model.plain import PlainModel
 
         print(f"\nNow a large one: {name}, rebuilt with made-up weights.  (inferonnx zoo build)")
-        zoo.build(name, str(self._models))
-        model = self._models / name / f"{name}.onnx"
+        model = self._build(name)
         arrays = load_arrays(model, str(model.parent / "test_data_set_0"))[0]
         sample = self._folder / "large.npz"
         np.savez(sample, **arrays)
         sealed = self._seal(model, sample)
-        with np.load(self._run(sealed, sample)[1]) as outputs:
+        facts, output = self._run(sealed, sample)
+        with np.load(output) as outputs:
             mine = outputs[outputs.files[0]]
         theirs = next(iter(PlainModel(model).run(arrays).values()))
         difference = float(np.abs(mine - theirs).max())
         print(f"\nlargest output: {int(mine.argmax())}, plain onnxruntime: {int(theirs.argmax())}")
         print(f"largest difference between the two: {difference:.2g}")
-        self._compare(model, sealed, sample)
+        self._compare(model, facts, sample)
         self._attack(sealed, sample)
+
+    def _build(self, name: str) -> Path:
+        from inferonnx import zoo
+
+        progress = Progress()
+        try:
+            zoo.build(
+                name,
+                str(self._models),
+                progress=lambda done, total: progress(f"building {100 * done // total} %"),
+            )
+        finally:
+            progress.done()
+        return self._models / name / f"{name}.onnx"
 
     def _seal(self, model: Path, sample: Path) -> Path:
         from inferonnx.app.keys import Key
@@ -162,16 +186,18 @@ class _Stage:
         output = self._folder / "output.npz"
         done = self._command("run", sealed, sample, "-o", str(output), "--repeat", str(REPEATS))
         if done.returncode:
-            raise DifferenceError(f"the sealed model did not run: {done.stderr.strip()}")
+            raise UnavailableError(
+                f"the sealed model did not run: {_first_line(done.stderr)}",
+                hint="Try it yourself: inferonnx keygen, inferonnx seal, inferonnx run.",
+            )
         facts: dict[str, Any] = json.loads(done.stdout)
         return facts, output
 
-    def _compare(self, model: Path, sealed: Path, sample: Path) -> None:
+    def _compare(self, model: Path, facts: dict[str, Any], sample: Path) -> None:
         """Show peaks and times of both, each in its own process."""
         from inferonnx.bench.stream import Worker
         from inferonnx.report import table
 
-        facts = self._run(sealed, sample)[0]
         with Worker(engine="plain", model=str(model), samples=[str(sample)]) as plain:
             plain.run(0)
             plain_ms = median(plain.run(0) for _ in range(REPEATS))
@@ -198,17 +224,26 @@ class _Stage:
         forged = self._folder / "forged.sealed"
         offset = forge(sealed, forged)
         done = self._command("run", forged, sample)
-        print(f"One bit changed at byte {offset}: {done.stderr.splitlines()[0]}")
         forged.unlink()
         if done.returncode != ExitCode.NOT_AUTHENTIC:
-            raise DifferenceError("a forged model was not refused")
+            raise DifferenceError(f"a forged model was not refused: code {done.returncode}")
+        print(f"One bit changed at byte {offset}: {_first_line(done.stderr)}")
 
     def _command(
         self, what: str, sealed: Path, sample: Path, *more: str
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [
-                *(sys.executable, "-m", "inferonnx", what, str(sealed), "--key", str(self._key)),
+                *(
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "inferonnx",
+                    what,
+                    str(sealed),
+                    "--key",
+                    str(self._key),
+                ),
                 *("--input", str(sample), "--memory", str(self._memory), "--json", *more),
             ],
             capture_output=True,
@@ -216,3 +251,7 @@ class _Stage:
             check=False,
             env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
         )
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.splitlines()), "it said nothing")

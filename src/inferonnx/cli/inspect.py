@@ -7,11 +7,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from inferonnx.cli.keys import load_key
-from inferonnx.cli.main import printable
 from inferonnx.cli.options import add_json, add_key, verb
+from inferonnx.cli.printing import printable, say_error
 from inferonnx.cli.progress import Progress
 from inferonnx.errors import ExitCode
-from inferonnx.sizes import format_size
+from inferonnx.sizes import MIB, format_size
 
 if TYPE_CHECKING:
     import argparse
@@ -28,9 +28,8 @@ def _add_inspect(verbs: Verbs) -> None:
     parser = verb(
         verbs,
         "inspect",
-        "say what a sealed file is",
         "Show the public header of a sealed file, its signature verified; with the key also\n"
-        "what the encrypted manifest says: name, inputs, outputs, partitions, memory.",
+        "what the encrypted manifest says: name, inputs, outputs, memory, partitions.",
         "  inferonnx inspect model.sealed\n  inferonnx inspect model.sealed --key owner.key --json",
     )
     parser.add_argument("model", metavar="MODEL.sealed")
@@ -46,19 +45,84 @@ def _inspect(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"schema": "inferonnx.inspect/1", **facts}))
         return ExitCode.DONE
-    for name, value in facts.items():
-        print(f"{name.replace('_', ' '):<18} {_shown(name, value)}")
+    _show_header(facts)
+    if options.key:
+        _show_manifest(facts)
+    else:
+        print("note: --key shows name, inputs, outputs, memory and partitions", file=sys.stderr)
     return ExitCode.DONE
+
+
+def _show_header(facts: dict[str, Any]) -> None:
+    _line("model id", facts["model_id"])
+    _line("owner", facts["owner"])
+    _line("release", facts["release"])
+    _line("key id", facts["key_id"])
+    _line("format", f"version {facts['format_version']}, {facts['suite']}")
+    _line(
+        "file",
+        f"{format_size(facts['file_bytes'])}: {format_size(facts['segments_bytes'])} of weights, "
+        f"{format_size(facts['manifest_bytes'])} of manifest",
+    )
+    _line("root", facts["root"])
+
+
+def _show_manifest(facts: dict[str, Any]) -> None:
+    memory, target = facts["memory"], facts["target"]
+    _line("name", facts["name"])
+    _line("sealed by", f"{facts['producer']}, strategy {facts['strategy']}")
+    _line("runs on", f"onnxruntime {target['onnxruntime']}, {target['arch']}, {target['layout']}")
+    _line("least", f"{format_size(memory['least_bytes'])}: the least --memory it runs in")
+    _line("budget", f"{format_size(memory['budget_bytes'])}: what it was sealed for")
+    for name in ("inputs", "outputs"):
+        for value in facts[name]:
+            _line(name[:-1], _value(value))
+    for name, shape in facts["planned_shapes"].items():
+        _line("planned for", f"{name}: {list(shape)}")
+    for name, text in facts["metadata"].items():
+        _line("metadata", f"{name}: {text}")
+    _line("check vector", "yes" if facts["has_check"] else "none")
+    for note in facts["notes"]:
+        _line("note", note)
+    _show_partitions(facts["partitions"])
+
+
+def _show_partitions(partitions: list[dict[str, Any]]) -> None:
+    from inferonnx.report import table
+
+    rows = [
+        [
+            number,
+            part["n_nodes"],
+            part["n_weights"],
+            f"{part['weight_bytes'] / MIB:.2f}",
+            f"{part['activation_bytes'] / MIB:.2f}",
+            f"{part['time_us'] / 1e3:.2f}",
+        ]
+        for number, part in enumerate(partitions)
+    ]
+    print(table(["partition", "nodes", "weights", "weights MiB", "activations MiB", "ms"], rows))
+
+
+def _value(value: dict[str, Any]) -> str:
+    """Return `image: tensor(float) [batch, 3, 16, 16]`."""
+    if value["shape"] is None:
+        return f"{value['name']}: {value['type']}"
+    axes = ", ".join("?" if axis is None else str(axis) for axis in value["shape"])
+    return f"{value['name']}: {value['type']} [{axes}]"
+
+
+def _line(name: str, value: object) -> None:
+    print(f"{name:<13} {printable(str(value))}")
 
 
 def _add_check(verbs: Verbs) -> None:
     parser = verb(
         verbs,
         "check",
-        "check every byte of a sealed file",
         "Verify the owner's signature and every byte of a sealed file against the signed root.\n"
         "With the key every segment is opened too; with --run the model's own check vector is\n"
-        "run and its answer compared.",
+        "run and its answer compared. Exit code 4 when it differs, or when the file has none.",
         "  inferonnx check model.sealed\n  inferonnx check model.sealed --key owner.key --run",
     )
     parser.add_argument("model", metavar="MODEL.sealed")
@@ -71,7 +135,7 @@ def _add_check(verbs: Verbs) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from inferonnx.app.checking import check
+    from inferonnx.app.checking import NO_VECTOR, check
 
     progress = Progress()
     try:
@@ -85,22 +149,24 @@ def _check(options: argparse.Namespace) -> int:
         progress.done()
     if options.json:
         print(json.dumps({"schema": "inferonnx.check/1", **report}))
-        return ExitCode.DONE
-    print(f"model id  {report['model_id']}")
-    print(f"owner     {report['owner']}")
-    print(f"whole     signature and all {report['file_bytes']} bytes are the owner's")
-    if report["segments_opened"] is not None:
-        print(f"opened    {report['segments_opened']} segments")
-    if report["check_vector"] is not None:
-        print(f"ran       check vector: {report['check_vector']}")
-    if not options.key:
-        print("note: the owner is whoever holds the key above; compare it", file=sys.stderr)
+    else:
+        _show_check(report)
+        if not options.key:
+            print("note: the owner is whoever holds the key above; compare it", file=sys.stderr)
+    if report["check_vector"] == NO_VECTOR:
+        say_error(
+            "the file holds no check vector, so nothing was run",
+            hint="Compare with the ONNX file: inferonnx verify.",
+        )
+        return ExitCode.REFUSED
     return ExitCode.DONE
 
 
-def _shown(name: str, value: Any) -> str:
-    if name.endswith("_bytes") and isinstance(value, int):
-        return f"{format_size(value)} ({value} bytes)"
-    if isinstance(value, list | dict):
-        return printable(json.dumps(value, ensure_ascii=False))
-    return printable(str(value))
+def _show_check(report: dict[str, Any]) -> None:
+    _line("model id", report["model_id"])
+    _line("owner", report["owner"])
+    _line("whole", f"signature and all {report['file_bytes']} bytes are the owner's")
+    if report["segments_opened"] is not None:
+        _line("opened", f"{report['segments_opened']} segments")
+    if report["check_vector"] is not None:
+        _line("check vector", report["check_vector"])

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import getpass
-import os
 import sys
 from typing import TYPE_CHECKING
 
-from inferonnx.app.keys import Key
-from inferonnx.cli.options import add_passphrase, verb
+from inferonnx.app.keys import Key, rewrap_file
+from inferonnx.cli.options import add_passphrase, check_outputs, verb
+from inferonnx.cli.printing import printable
 from inferonnx.errors import ExitCode, KeyFileError, UsageError
-from inferonnx.runtime.files import FileSource, read_file, whole_file
+from inferonnx.runtime.files import check_output, read_file
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
     from inferonnx.cli.main import Verbs
 
-
-COPY_BYTES = 1 << 20
+MAX_PASSPHRASE_BYTES = 4096
 
 
 def add_parser(verbs: Verbs, name: str) -> None:
@@ -27,16 +25,19 @@ def add_parser(verbs: Verbs, name: str) -> None:
     (_add_keygen if name == "keygen" else _add_rewrap)(verbs)
 
 
-def load_key(options: argparse.Namespace, path: str | None = None) -> Key:
+def load_key(options: argparse.Namespace) -> Key:
     """Return the key of `--key`, asking for its passphrase when it has one."""
-    return Key.load(path or options.key, passphrase=_passphrase(options))
+    return _load(options.key, options.passphrase_file)
+
+
+def _load(path: str, passphrase_file: str | None) -> Key:
+    return Key.load(path, passphrase=lambda: _passphrase(path, passphrase_file))
 
 
 def _add_keygen(verbs: Verbs) -> None:
     parser = verb(
         verbs,
         "keygen",
-        "make the owner's key file",
         "Make the key that seals, opens and signs your models. It holds two independent\n"
         "secrets: one wraps the data keys of models, one signs. It never leaves you.",
         "  inferonnx keygen -o owner.key\n"
@@ -51,17 +52,27 @@ def _add_keygen(verbs: Verbs) -> None:
         help="keep the signing key of OLD and draw a new wrapping secret",
     )
     parser.add_argument(
-        "--passphrase", action="store_true", help="protect the file by a passphrase (asked for)"
+        "--passphrase",
+        action="store_true",
+        help="protect the new file by a passphrase, asked for on the terminal",
     )
-    add_passphrase(parser)
+    parser.add_argument(
+        "--passphrase-file",
+        metavar="FILE",
+        help="protect it by the first line of FILE",
+    )
+    add_passphrase(parser, "--from-passphrase-file", "OLD")
     parser.set_defaults(run=_keygen)
 
 
 def _keygen(options: argparse.Namespace) -> int:
-    key = load_key(options, options.old).renewed() if options.old else Key.generate()
+    check_output(options.output, replace=False)
+    key = Key.generate()
+    if options.old:
+        key = _load(options.old, options.from_passphrase_file).renewed()
     passphrase = None
-    if options.passphrase:
-        passphrase = _passphrase(options, twice=True)()
+    if options.passphrase or options.passphrase_file:
+        passphrase = _passphrase(options.output, options.passphrase_file, is_new=True)
     key.save(options.output, passphrase=passphrase)
     print(f"public key  {key.public_key}")
     print(f"key id      {key.public_id}")
@@ -78,7 +89,6 @@ def _add_rewrap(verbs: Verbs) -> None:
     parser = verb(
         verbs,
         "rewrap",
-        "give a sealed file to a new wrapping key",
         "Wrap a model's data key for a new key, made with `keygen --from`. The weights are\n"
         "not sealed again; model id and signature stay. A new signing key means sealing again.",
         "  inferonnx keygen -o new.key --from owner.key\n"
@@ -89,41 +99,51 @@ def _add_rewrap(verbs: Verbs) -> None:
     parser.add_argument(
         "--new-key", metavar="NEW", required=True, help="the key that shall open it"
     )
-    add_passphrase(parser)
+    add_passphrase(parser, whose="OLD")
+    add_passphrase(parser, "--new-passphrase-file", "NEW")
     parser.set_defaults(run=_rewrap)
 
 
 def _rewrap(options: argparse.Namespace) -> int:
-    from inferonnx.sealed import HEADER_BYTES, WRAP_SALT_BYTES, rewrap
-
-    source = FileSource(options.model)
-    new_header = rewrap(
-        bytes(source.read(0, min(HEADER_BYTES, source.size))),
-        key=load_key(options).owner,
-        new_key=load_key(options, options.new_key).owner,
-        salt=os.urandom(WRAP_SALT_BYTES),
+    check_outputs(
+        [options.model], options=options, inputs=[options.new_key, options.new_passphrase_file]
     )
-    with whole_file(options.model) as copy:
-        copy.write(new_header)
-        for offset in range(HEADER_BYTES, source.size, COPY_BYTES):
-            copy.write(source.read(offset, min(COPY_BYTES, source.size - offset)))
-    source.close()
+    rewrap_file(
+        options.model,
+        key=load_key(options),
+        new_key=_load(options.new_key, options.new_passphrase_file),
+    )
     print(f"{options.model} opens with {options.new_key} now")
     return ExitCode.DONE
 
 
-def _passphrase(options: argparse.Namespace, *, twice: bool = False) -> Callable[[], str]:
-    def ask() -> str:
-        if options.passphrase_file:
-            return read_file(options.passphrase_file, limit_bytes=4096).decode().split("\n")[0]
-        if not sys.stdin.isatty():
-            raise KeyFileError(
-                "the key file has a passphrase, and there is no terminal to ask on",
-                hint="Give it with --passphrase-file.",
-            )
-        answer = getpass.getpass("Passphrase: ")
-        if twice and getpass.getpass("Once more: ") != answer:
-            raise UsageError("the two passphrases differ")
-        return answer
+def _passphrase(key_path: str, file: str | None, *, is_new: bool = False) -> str:
+    """Return the passphrase of a key file: from a file, or asked for; twice when it is new."""
+    if file:
+        return _first_line(file)
+    if not sys.stdin.isatty():
+        raise KeyFileError(
+            f"there is no terminal to ask on for the passphrase of {key_path!r}",
+            hint="Give it in a file: see the options of this command with --help.",
+        )
+    answer = _ask(f"Passphrase of {printable(key_path)}: ")
+    if is_new and _ask("Once more: ") != answer:
+        raise UsageError("the two passphrases differ", hint="Try again.")
+    return answer
 
-    return ask
+
+def _first_line(path: str) -> str:
+    try:
+        text = read_file(path, limit_bytes=MAX_PASSPHRASE_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise KeyFileError(
+            f"the passphrase in {path!r} is not text", hint="Save it as UTF-8."
+        ) from error
+    return text.split("\n")[0].removesuffix("\r")
+
+
+def _ask(prompt: str) -> str:
+    try:
+        return getpass.getpass(prompt)
+    except EOFError as error:
+        raise KeyFileError("no passphrase was given", hint="Try again.") from error

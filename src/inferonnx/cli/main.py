@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import os
+import errno
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from inferonnx import __version__
-from inferonnx.errors import ExitCode, InferonnxError
+from inferonnx.cli.printing import say, say_error
+from inferonnx.cli.stdout import StandardOutput
+from inferonnx.cli.verbs import VERBS
+from inferonnx.errors import (
+    EXIT_MEANINGS,
+    ExitCode,
+    InferonnxError,
+    UnavailableError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
-    from typing import TypeAlias
+    from typing import NoReturn, TypeAlias
 
     Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
-
-# Verb: (its module in this package, what the overview says). Only the module of
-# the verb that is called gets imported: `run` has a budget to keep.
-VERBS = {
-    "demo": ("demo", "seal a trained model, run it in little memory, watch a forgery fail"),
-    "keygen": ("keys", "make the owner's key file"),
-    "plan": ("plan", "show how a model would be cut for a memory budget"),
-    "seal": ("seal", "turn an ONNX model into one encrypted, signed file"),
-    "run": ("run", "run a sealed model inside a memory budget"),
-    "inspect": ("inspect", "say what a sealed file is"),
-    "check": ("inspect", "check every byte of a sealed file"),
-    "rewrap": ("keys", "give a sealed file to a new wrapping key"),
-    "verify": ("verify", "compare a sealed model with plain onnxruntime"),
-    "zoo": ("zoo", "build published models, fetch trained ones"),
-    "bench": ("bench", "measure the sealed stream against plain onnxruntime"),
-}
 
 _OVERVIEW = """\
 Run an encrypted ONNX model from disk inside a memory budget.
@@ -41,82 +35,108 @@ Run an encrypted ONNX model from disk inside a memory budget.
 The model's owner seals it once; the host streams it from the encrypted file,
 partition by partition, and never holds more of it in memory than was promised."""
 
-_EPILOG = """\
+_SESSION = """\
 a first session:
   inferonnx keygen -o owner.key
   inferonnx seal model.onnx -o model.sealed --key owner.key --memory 85MiB
   inferonnx run model.sealed --key owner.key --input input.npz -o output.npz
 
-exit codes: 0 done, 1 a bug of ours, 2 bad input, 3 not authentic, 4 refused or
-different, 5 unavailable (disk full, no rights), 6 no plan fits, 130 interrupted"""
+exit codes:
+"""
+
+_DEBUG = "--debug"
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads the command line, and says what is wrong with it in the house's form."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print with its usage and exit on."""
+        raise UsageError(message, hint=f"See {self.prog} --help.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
+    arguments, debug = _without_debug(list(sys.argv[1:] if argv is None else argv))
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return _run(arguments)
-    except InferonnxError as error:
-        if debug:
-            raise
-        _say_error(error.message, error.where, error.hint)
-        return error.exit_code
-    except KeyboardInterrupt:
-        _say("interrupted; nothing was left behind")
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
-    except Exception as error:
-        if debug:
-            raise
-        # The text of an unforeseen error may hold anything, the model's names included.
-        _say_error(
-            f"a bug of ours ({type(error).__name__})", "", "Run again with --debug and report it."
-        )
-        return ExitCode.BUG
+    with StandardOutput() as output:
+        try:
+            code = _run(arguments)
+            output.flush()
+        except BaseException as error:
+            if isinstance(error, SystemExit):
+                raise
+            if debug:
+                _print_traceback()
+            return _explain(error)
+        return code
+
+
+def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """Take `--debug` out of the arguments, wherever it stands before a `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [word for word in arguments[:end] if word != _DEBUG]
+    return kept + arguments[end:], len(kept) < end
 
 
 def _run(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="inferonnx",
         description=_OVERVIEW,
-        epilog=_EPILOG,
+        epilog=_SESSION + "\n".join(f"  {code:>3}  {EXIT_MEANINGS[code]}" for code in ExitCode),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"inferonnx {__version__}")
+    _add_debug(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
-    for verb, (module, overview) in VERBS.items():
-        if verb == chosen:
-            import_module(f"inferonnx.cli.{module}").add_parser(verbs, verb)
-            verbs.choices[verb].add_argument(
-                "--debug", action="store_true", help="show a traceback when something fails"
-            )
+    for name, verb in VERBS.items():
+        if name == chosen:
+            import_module(f"inferonnx.cli.{verb.module}").add_parser(verbs, name)
+            _add_debug(verbs.choices[name])
         else:
-            verbs.add_parser(verb, help=overview, add_help=False)
-    options = parser.parse_args(arguments)
+            verbs.add_parser(name, help=verb.overview, add_help=False)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit:  # after --help and --version
+        sys.stdout.flush()
+        raise
     return int(options.run(options))
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        _DEBUG, action="store_true", help="show a traceback when something fails (anywhere)"
+    )
+
+
+def _explain(error: BaseException) -> ExitCode:
+    """Say what went wrong and return the exit code that means it."""
+    if isinstance(error, KeyboardInterrupt):
+        say("interrupted; nothing was left behind")
+        return ExitCode.INTERRUPTED
+    if isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno == errno.ENOMEM
+    ):
+        error = UnavailableError(
+            "the system has no memory left", hint="Close something, or give less --memory."
+        )
+    if isinstance(error, InferonnxError):
+        say_error(error.message, where=error.where, hint=error.hint)
+        return error.exit_code
+    # The text of an unforeseen error may hold anything, the model's names included.
+    say_error(
+        f"a bug of ours ({type(error).__name__})", hint="Run again with --debug and report it."
+    )
+    return ExitCode.BUG
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    with suppress(OSError):
+        traceback.print_exc()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _say(text: str) -> None:
-    print(f"inferonnx: {printable(text)}", file=sys.stderr)
-
-
-def _say_error(message: str, where: str, hint: str) -> None:
-    place = f" ({where})" if where and where not in message else ""
-    _say(f"error: {message}{place}")
-    if hint:
-        print(f"hint: {printable(hint)}", file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """Return `text` in one line, control characters escaped: names come from strangers' files."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

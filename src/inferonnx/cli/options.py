@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
+from inferonnx.cli.verbs import VERBS
 from inferonnx.errors import InferonnxError, UsageError
+from inferonnx.runtime.files import check_output
 from inferonnx.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -15,9 +18,18 @@ if TYPE_CHECKING:
 
 
 def verb(
-    verbs: Verbs, name: str, overview: str, description: str, examples: str
+    verbs: Verbs, name: str, description: str, examples: str, *, overview: str = ""
 ) -> argparse.ArgumentParser:
-    """Return the parser of one verb, its help in the house's form."""
+    """Return the parser of one verb, its help in the house's form.
+
+    Args:
+        verbs: Where it is added.
+        name: What is typed.
+        description: What it does, in lines of its help.
+        examples: Whole commands, a line each.
+        overview: Its line in the list of verbs; of `VERBS` when it is one of those.
+    """
+    overview = overview or VERBS[name].overview
     return verbs.add_parser(
         name,
         help=overview,
@@ -33,6 +45,51 @@ def size(text: str) -> int:
         return parse_size(text)
     except InferonnxError as error:
         raise argparse.ArgumentTypeError(f"{error.message}. {error.hint}".strip()) from error
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1 up for argparse."""
+    return _whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """Read a whole number from 0 up for argparse."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else -1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+    return number
+
+
+def check_outputs(
+    outputs: Sequence[str | None], *, options: argparse.Namespace, inputs: Sequence[str | None]
+) -> None:
+    """Refuse outputs that can't be written or are inputs, before any work is done.
+
+    Args:
+        outputs: Files to be written; None where there is none.
+        options: Their key and passphrase files are inputs too.
+        inputs: The other inputs: files, or folders of files.
+
+    Raises:
+        UsageError, UnavailableError: As `runtime.files.check_output`.
+    """
+    named = [getattr(options, name, None) for name in ("key", "passphrase_file")]
+    files = [file for path in [*inputs, *named] if path for file in _files(path)]
+    wanted = [path for path in outputs if path]
+    for path in wanted:
+        check_output(path, inputs=files)
+    if len({os.path.realpath(path) for path in wanted}) < len(wanted):
+        raise UsageError(f"two outputs have the name {wanted[0]!r}", hint="Choose another name.")
+
+
+def _files(path: str) -> list[str]:
+    if not os.path.isdir(path):
+        return [path]
+    return [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
 
 
 def add_memory(parser: argparse.ArgumentParser, default: str | None, what: str = "") -> None:
@@ -55,13 +112,15 @@ def add_key(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     add_passphrase(parser)
 
 
-def add_passphrase(parser: argparse.ArgumentParser) -> None:
+def add_passphrase(
+    parser: argparse.ArgumentParser, option: str = "--passphrase-file", whose: str = "the key file"
+) -> None:
     """Add `--passphrase-file`; a passphrase never comes from the command line itself."""
     parser.add_argument(
-        "--passphrase-file",
+        option,
         metavar="FILE",
-        help="read the key file's passphrase from the first line of FILE "
-        "(default: ask on the terminal when the key file has one)",
+        help=f"read the passphrase of {whose} from the first line of FILE "
+        "(default: ask on the terminal when it has one)",
     )
 
 
@@ -87,7 +146,7 @@ def dims(words: Sequence[str]) -> dict[str, int]:
     found = {}
     for word in words:
         name, _, number = word.rpartition("=")
-        if not name or not number.isdigit() or int(number) < 1:
+        if not name or not number.isascii() or not number.isdigit() or int(number) < 1:
             raise UsageError(f"--dim {word!r} is not NAME=N", hint="For example --dim batch=4.")
         found[name] = int(number)
     return found

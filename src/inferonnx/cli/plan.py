@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.cli.options import add_json, add_memory, verb
+from inferonnx.cli.options import add_json, add_memory, check_outputs, verb
 from inferonnx.cli.progress import Progress
 from inferonnx.cli.seal import add_planning, planning_arguments
 from inferonnx.errors import ExitCode
@@ -24,7 +24,6 @@ def add_parser(verbs: Verbs, name: str) -> None:
     parser = verb(
         verbs,
         name,
-        "show how a model would be cut for a memory budget",
         "Measure a model on a sample input, find the cuts and what stays resident with the\n"
         "least predicted latency whose peak fits the budget, and try them on the real engine.",
         "  inferonnx plan resnet.onnx --memory 85MiB\n"
@@ -52,6 +51,7 @@ def _plan(options: argparse.Namespace) -> int:
     from inferonnx.report import plan_page, table
     from inferonnx.runtime.files import whole_file
 
+    check_outputs([options.html], options=options, inputs=[options.model, options.input])
     progress = Progress()
     arguments = planning_arguments(options)
     try:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inferonnx.cli.keys import load_key
-from inferonnx.cli.options import add_json, add_key, add_memory, add_shapes, dims, verb
+from inferonnx.cli.options import (
+    add_json,
+    add_key,
+    add_memory,
+    add_shapes,
+    check_outputs,
+    dims,
+    natural,
+    verb,
+)
 from inferonnx.cli.progress import Progress
+from inferonnx.crypto import SUITES
 from inferonnx.errors import ExitCode
 from inferonnx.sizes import format_size
 
@@ -28,7 +39,6 @@ def add_parser(verbs: Verbs, name: str) -> None:
     parser = verb(
         verbs,
         name,
-        "turn an ONNX model into one encrypted, signed file",
         "Optimise the model once, cut it for a memory budget, measure the plan on the real\n"
         "engine, compare its results with plain onnxruntime, and write one encrypted file.\n"
         "The sealed file runs at any budget from its least upwards.",
@@ -45,12 +55,14 @@ def add_parser(verbs: Verbs, name: str) -> None:
     parser.add_argument(
         "--release",
         metavar="N",
-        type=int,
+        type=natural,
         default=0,
         help="your count of releases, signed, so that clients can refuse older ones (default: 0)",
     )
     parser.add_argument(
         "--target",
+        choices=("native", "generic", "avx2"),
+        metavar="TARGET",
         default="native",
         help="native: machines with this one's CPU layout; generic: any machine; avx2: the "
         "8-channel layout (default: native)",
@@ -64,11 +76,15 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
     add_shapes(parser)
     parser.add_argument(
         "--suite",
+        choices=tuple(SUITES),
+        metavar="SUITE",
         default="aes-256-gcm",
         help="aes-256-gcm, or aegis-256x2 where its library is installed (default: aes-256-gcm)",
     )
     parser.add_argument(
         "--strategy",
+        choices=("optimal", "paper"),
+        metavar="STRATEGY",
         default="optimal",
         help="optimal: least predicted latency; paper: the InferONNX paper's greedy walk from "
         "the last operator to the first (default: optimal)",
@@ -77,9 +93,10 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
 
 def planning_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return what the options of `add_planning` say, as arguments of `seal` and `plan`."""
-    from inferonnx.app.planning import memory_intensive_operators
+    from inferonnx.app.planning import memory_intensive_operators, suite_named
     from inferonnx.app.samples import load_arrays
 
+    suite_named(options.suite)  # whether its library is there
     intensive: frozenset[str] = frozenset()
     if options.strategy == "paper":
         if OVERHEADS.exists():
@@ -96,8 +113,11 @@ def planning_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _seal(options: argparse.Namespace) -> int:
+    from inferonnx.app.samples import model_files
     from inferonnx.app.sealing import seal
 
+    model = model_files(options.model) if os.path.exists(options.output) else [options.model]
+    check_outputs([options.output], options=options, inputs=[*model, options.input])
     progress = Progress()
     try:
         report = seal(
@@ -114,7 +134,7 @@ def _seal(options: argparse.Namespace) -> int:
     finally:
         progress.done()
     if options.json:
-        print(json.dumps(_facts(report)))
+        print(json.dumps(_facts(report, options)))
         return ExitCode.DONE
     plan, planned = report.planned.plan, report.planned
     print(f"model id     {report.model_id}")
@@ -135,12 +155,12 @@ def _seal(options: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def _facts(report: SealReport) -> dict[str, object]:
+def _facts(report: SealReport, options: argparse.Namespace) -> dict[str, object]:
     plan = report.planned.plan
     return {
         "schema": "inferonnx.seal/1",
         "model_id": report.model_id,
-        "name": Path(report.path).stem,
+        "name": options.name or Path(report.path).stem,
         "file_bytes": report.file_bytes,
         "partitions": len(plan.partitions),
         "budget_bytes": plan.budget_bytes,

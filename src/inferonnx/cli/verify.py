@@ -6,8 +6,9 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from inferonnx.app.comparing import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
 from inferonnx.cli.keys import load_key
-from inferonnx.cli.options import add_json, add_key, verb
+from inferonnx.cli.options import add_json, add_key, positive, verb
 from inferonnx.cli.progress import Progress
 from inferonnx.errors import ExitCode
 
@@ -22,10 +23,10 @@ def add_parser(verbs: Verbs, name: str) -> None:
     parser = verb(
         verbs,
         name,
-        "compare a sealed model with plain onnxruntime",
         "Run the whole ONNX model on plain onnxruntime and the sealed model as a stream, on the\n"
-        "same inputs, and compare all outputs. Exit code 4 when they differ by more than 0.001\n"
-        "of the output's largest value.",
+        "same inputs, and compare each output. Exit code 4 when one differs: floats by more than\n"
+        f"{RELATIVE_TOLERANCE:g} of the output's largest value and more than "
+        f"{ABSOLUTE_TOLERANCE:g}, 8-bit integers by\nmore than one step, anything else at all.",
         "  inferonnx verify model.onnx model.sealed --key owner.key\n"
         "  inferonnx verify model.onnx model.sealed --key owner.key --input samples/ --json",
     )
@@ -34,14 +35,14 @@ def add_parser(verbs: Verbs, name: str) -> None:
     add_key(parser)
     parser.add_argument("--input", metavar="FILE", help="inputs (default: made up)")
     parser.add_argument(
-        "--samples", metavar="N", type=int, default=3, help="inputs to make up (default: 3)"
+        "--samples", metavar="N", type=positive, default=3, help="inputs to make up (default: 3)"
     )
     add_json(parser)
     parser.set_defaults(run=_verify)
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from inferonnx.app.comparing import RELATIVE_TOLERANCE, check_agreement
+    from inferonnx.app.comparing import check_agreement
     from inferonnx.app.samples import load_arrays
     from inferonnx.app.verifying import verify
 
@@ -58,13 +59,21 @@ def _verify(options: argparse.Namespace) -> int:
     finally:
         progress.done()
     if options.json:
-        facts = {"schema": "inferonnx.verify/1", "tolerance": RELATIVE_TOLERANCE}
+        facts = {
+            "schema": "inferonnx.verify/1",
+            "relative_tolerance": RELATIVE_TOLERANCE,
+            "absolute_tolerance": ABSOLUTE_TOLERANCE,
+        }
         print(json.dumps(facts | asdict(difference)))
     else:
         print(f"largest difference  {difference.absolute:.6g}")
-        print(f"of the largest      {difference.relative:.3g} (tolerated: {RELATIVE_TOLERANCE:g})")
+        print(
+            f"of the largest      {difference.relative:.3g} (tolerated: {RELATIVE_TOLERANCE:g}, "
+            f"or {ABSOLUTE_TOLERANCE:g} absolute)"
+        )
         print(f"units in last place {difference.ulps}")
         print(f"same largest output {'yes' if difference.same_largest else 'no'}")
+        print(f"elements compared   {difference.n_values}")
         print(f"bit for bit equal   {'yes' if difference.exact else 'no'}")
     check_agreement(difference)
     return ExitCode.DONE

@@ -51,36 +51,34 @@ each and keep the licences beside them. Nothing is installed or executed."""
 
 def add_parser(verbs: Verbs, name: str = "zoo") -> None:
     """Register the verb and its three commands."""
-    parser = verb(
-        verbs, name, "build published models, fetch trained ones", _DESCRIPTION, _EXAMPLES
-    )
+    parser = verb(verbs, name, _DESCRIPTION, _EXAMPLES)
     commands = parser.add_subparsers(dest="zoo_command", metavar="COMMAND", required=True)
     listing = verb(
         commands,
         "list",
-        "say which models there are",
         "Say which models can be built and fetched, with sizes and licences.",
         "  inferonnx zoo list\n  inferonnx zoo list --json",
+        overview="say which models there are",
     )
     add_json(listing)
     listing.set_defaults(run=_list)
     building = verb(
         commands,
         "build",
-        "write published models with seeded weights",
         _BUILD,
         "  inferonnx zoo build squeezenet1.0-7\n"
         "  inferonnx zoo build minilm-l6 bert-base -o /data/models\n"
         "  inferonnx zoo build --all",
+        overview="write published models with seeded weights",
     )
     _add_names(building, "models", "every model of the zoo, about 3.7 GB")
     building.set_defaults(run=_build)
     fetching = verb(
         commands,
         "fetch",
-        "bring small trained models",
         _FETCH,
         "  inferonnx zoo fetch magika\n  inferonnx zoo fetch magika ppocr -o /data/trained",
+        overview="bring small trained models",
     )
     _add_names(fetching, "models/trained", "every set, the large ones too: about 250 MB")
     fetching.set_defaults(run=_fetch)

@@ -200,6 +200,23 @@ def whole_file(
             os.unlink(temporary)
 
 
+def check_new_folder(path: str) -> None:
+    """Refuse a place where no new folder can be made, before any work is spent on it.
+
+    Raises:
+        UsageError: Something but an empty folder is there, or its parent is not.
+        UnavailableError: The parent can't be written.
+    """
+    target = os.path.realpath(path)
+    if os.path.isdir(target) and not os.listdir(target):
+        return
+    if os.path.lexists(target):
+        raise UsageError(
+            f"{path!r} exists already, and is no empty folder", hint="Choose another name."
+        )
+    check_output(target)
+
+
 @contextmanager
 def whole_folder(path: str) -> Iterator[str]:
     """Fill a folder that appears whole or not at all; yields the name to fill it under.
@@ -208,11 +225,8 @@ def whole_folder(path: str) -> Iterator[str]:
         UsageError: Something but an empty folder is there, or its parent is not.
         UnavailableError: The disk is full or refuses.
     """
+    check_new_folder(path)
     target = os.path.realpath(path)
-    if os.path.lexists(target) and (not os.path.isdir(target) or os.listdir(target)):
-        raise UsageError(
-            f"{path!r} exists already, and is no empty folder", hint="Choose another name."
-        )
     with scratch_folder(os.path.dirname(target)) as folder:
         filled = os.path.join(folder, os.path.basename(target))
         try:

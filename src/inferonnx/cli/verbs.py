@@ -1,0 +1,33 @@
+"""The table of verbs: the overview, the help texts and docs/cli.md are drawn from it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """A verb of the command line.
+
+    Attributes:
+        module: Its module in this package. Only the module of the verb that is called
+            gets imported: `run` has a budget to keep.
+        overview: What it does, in half a line.
+    """
+
+    module: str
+    overview: str
+
+
+VERBS = {
+    "demo": Verb("demo", "seal a trained model, run it in little memory, watch a forgery fail"),
+    "keygen": Verb("keys", "make the owner's key file"),
+    "plan": Verb("plan", "show how a model would be cut for a memory budget"),
+    "seal": Verb("seal", "turn an ONNX model into one encrypted, signed file"),
+    "run": Verb("run", "run a sealed model inside a memory budget"),
+    "inspect": Verb("inspect", "say what a sealed file is"),
+    "check": Verb("inspect", "check every byte of a sealed file"),
+    "rewrap": Verb("keys", "give a sealed file to a new wrapping key"),
+    "verify": Verb("verify", "compare a sealed model with plain onnxruntime"),
+    "zoo": Verb("zoo", "build published models, fetch trained ones"),
+    "bench": Verb("bench", "measure the sealed stream against plain onnxruntime"),
+}

@@ -1,0 +1,159 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from inferonnx.cli import main
+from inferonnx.cli import run as run_module
+from inferonnx.errors import ExitCode
+
+
+def test_run_keeps_its_budget_and_reports(sealed_cnn, key_path, sample, tmp_path, command):
+    done = command(
+        *("run", sealed_cnn, "--key", key_path, "--input", sample, "--json"),
+        *("-o", tmp_path / "out.npz", "--repeat", 3, "--memory", "60MiB"),
+        *("--trace", tmp_path / "trace.json"),
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["peak_rss_bytes"] <= facts["budget_bytes"] == 60 << 20
+    assert len(facts["latency_ms"]) == 3
+    assert facts["first_latency_ms"] == facts["latency_ms"][0]
+    assert facts["samples"] == 1
+    assert np.load(tmp_path / "out.npz")["scores"].shape == (1, 10)
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert {"open", "compute"} <= {event["cat"] for event in events}
+
+
+def test_run_loads_neither_numpy_nor_onnx(sealed_cnn, key_path, sample):
+    code = (
+        "import sys\n"
+        "from inferonnx.cli import main\n"
+        f"code = main(['run', {str(sealed_cnn)!r}, '--key', {str(key_path)!r}, "
+        f"'--input', {str(sample)!r}, '--memory', '200MiB'])\n"
+        "loaded = {'numpy', 'onnx', 'onnxruntime', 'socket', 'ssl', 'http'} & set(sys.modules)\n"
+        "assert code == 0 and not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_budget_that_is_too_small_exits_with_its_own_code(sealed_cnn, key_path, sample, command):
+    done = command("run", sealed_cnn, "--key", key_path, "--input", sample, "--memory", "8MiB")
+    assert done.returncode == ExitCode.NO_PLAN
+    assert "needs at least" in done.stderr
+    assert "hint: Give it --memory" in done.stderr
+
+
+class Here:
+    """`run` in this process, with room for what it holds already."""
+
+    def __init__(self, sealed, key_path):
+        self.arguments = ["run", str(sealed), "--key", str(key_path), "--memory", "8GiB"]
+
+    def __call__(self, *more):
+        return main([*self.arguments, *map(str, more)])
+
+
+@pytest.fixture
+def here(sealed_cnn, key_path):
+    return Here(sealed_cnn, key_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [
+        (1 << 20, (8 << 30) + 1, ExitCode.BUG),
+        (1 << 20, 8 << 30, ExitCode.DONE),
+        ((8 << 30) + 1, (8 << 30) + 1, ExitCode.DONE),  # it was above before anything was promised
+        (None, None, ExitCode.DONE),
+    ],
+)
+def test_a_broken_promise_is_told(before, after, code, here, sample, monkeypatch, capsys):
+    peaks = iter([before, after])
+    monkeypatch.setattr(run_module, "peak_resident_bytes", lambda: next(peaks))
+    assert here("--input", sample) == code
+    assert ("above the budget" in capsys.readouterr().err) == (code is ExitCode.BUG)
+
+
+@pytest.fixture
+def samples(image, tmp_path):
+    """A folder of three samples, and their images."""
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    images = [image, image * 2, image * 3]
+    for i, array in enumerate(images):
+        np.savez(folder / f"{i}.npz", image=array)
+    return folder, images
+
+
+def test_a_folder_of_samples_gives_a_folder_of_outputs(here, samples, tmp_path, capsys):
+    folder, images = samples
+    assert here("--input", folder, "-o", tmp_path / "out", "--repeat", 2) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split(": float")[0] for line in shown] == [f"sample {i}: scores" for i in range(3)]
+    assert sorted(os.listdir(tmp_path / "out")) == ["0.npz", "1.npz", "2.npz"]
+    for i, array in enumerate(images):
+        np.savez(tmp_path / "one.npz", image=array)
+        assert here("--input", tmp_path / "one.npz", "-o", tmp_path / "one-out.npz") == 0
+        one, many = np.load(tmp_path / "one-out.npz"), np.load(tmp_path / "out" / f"{i}.npz")
+        np.testing.assert_array_equal(one["scores"], many["scores"])
+
+
+def test_after_an_error_in_one_sample_there_is_no_folder(here, samples, tmp_path, capsys):
+    folder, _ = samples
+    np.savez(folder / "3.npz", image=np.zeros(3, np.float32))
+    assert here("--input", folder, "-o", tmp_path / "out") == ExitCode.BAD_INPUT
+    assert "image" in capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == ["samples"]
+
+
+def test_several_samples_do_not_go_into_one_file(here, samples, tmp_path, capsys):
+    assert here("--input", samples[0], "-o", tmp_path / "out.npz") == ExitCode.BAD_INPUT
+    assert "there are 3" in capsys.readouterr().err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_bytes(b"")
+    assert here("--input", samples[0], "-o", tmp_path / "full") == ExitCode.BAD_INPUT
+    assert "no empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["-o", "--trace"])
+def test_no_input_is_overwritten(option, sealed_cnn, key_path, image, tmp_path, capsys):
+    files = {}
+    for name, source in (("model.npz", sealed_cnn), ("key.npz", key_path)):
+        files[name] = source.read_bytes()
+        (tmp_path / name).write_bytes(files[name])
+        (tmp_path / name).chmod(0o600)
+    np.savez(tmp_path / "in.npz", image=image)
+    files["in.npz"] = (tmp_path / "in.npz").read_bytes()
+    here = Here(tmp_path / "model.npz", tmp_path / "key.npz")
+    for name, content in files.items():
+        code = here("--input", tmp_path / "in.npz", option, tmp_path / name)
+        assert code == ExitCode.BAD_INPUT
+        assert "never overwritten" in capsys.readouterr().err
+        assert (tmp_path / name).read_bytes() == content
+
+
+def test_two_outputs_of_one_name_are_refused(here, sample, tmp_path, capsys):
+    code = here("--input", sample, "-o", tmp_path / "a.npz", "--trace", tmp_path / "a.npz")
+    assert code == ExitCode.BAD_INPUT
+    assert "two outputs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["no/out.npz", "out.csv"])
+def test_a_place_that_can_not_be_written_is_told_first(place, sample, tmp_path, capsys):
+    here = Here(tmp_path / "none.sealed", tmp_path / "none.key")
+    assert here("--input", sample, "-o", tmp_path / place) == ExitCode.BAD_INPUT
+    assert "out." in capsys.readouterr().err
+    assert here("--input", tmp_path / "none.npz") == ExitCode.BAD_INPUT
+    assert "none.npz" in capsys.readouterr().err
+
+
+def test_a_misspelt_input_is_refused(here, image, tmp_path, capsys):
+    np.savez(tmp_path / "in.npz", imag=image)
+    assert here("--input", tmp_path / "in.npz") == ExitCode.BAD_INPUT
+    first, second = capsys.readouterr().err.splitlines()
+    assert "no input 'imag'" in first
+    assert second == "hint: Its inputs are: image."

@@ -1,0 +1,57 @@
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from inferonnx.cli import main
+from inferonnx.errors import ExitCode
+
+
+def seal(model, output, key, *more):
+    return main(["seal", str(model), "-o", str(output), "--key", str(key), *map(str, more)])
+
+
+@pytest.fixture
+def place(cnn, key_path, image, tmp_path):
+    """A model with external data, a key and a sample in one folder."""
+    onnx.save(onnx.load(cnn), tmp_path / "m.onnx", save_as_external_data=True, location="m.data")
+    (tmp_path / "owner.key").write_bytes(key_path.read_bytes())
+    (tmp_path / "owner.key").chmod(0o600)
+    (tmp_path / "samples").mkdir()
+    np.savez(tmp_path / "samples" / "in.npz", image=image)
+    (tmp_path / "pass").write_text("word")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.data", "owner.key", "samples/in.npz", "pass"])
+def test_no_input_is_overwritten(name, place, capsys):
+    before = (place / name).read_bytes()
+    code = seal(
+        *(place / "m.onnx", place / name, place / "owner.key"),
+        *("--input", place / "samples", "--passphrase-file", place / "pass"),
+    )
+    assert code == ExitCode.BAD_INPUT
+    assert "never overwritten" in capsys.readouterr().err
+    assert (place / name).read_bytes() == before
+
+
+def test_a_missing_folder_is_told_before_the_model_is_read(tmp_path, key_path, capsys):
+    assert seal(tmp_path / "none.onnx", tmp_path / "no" / "out", key_path) == ExitCode.BAD_INPUT
+    assert "'" + str(tmp_path / "no" / "out") + "'" in capsys.readouterr().err
+
+
+def test_the_report_has_the_name_that_was_sealed(cnn, key_path, tmp_path, capsys):
+    assert seal(cnn, tmp_path / "a.sealed", key_path, "--name", "bert", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["name"] == "bert"
+    assert main(["inspect", str(tmp_path / "a.sealed"), "--key", str(key_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "bert"
+
+
+def test_the_plan_page_never_replaces_the_model(place, capsys):
+    before = (place / "m.onnx").read_bytes()
+    arguments = ["plan", str(place / "m.onnx"), "--html", str(place / "m.onnx")]
+    assert main(arguments) == ExitCode.BAD_INPUT
+    assert "never overwritten" in capsys.readouterr().err
+    assert (place / "m.onnx").read_bytes() == before
