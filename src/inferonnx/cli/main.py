@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import errno
-import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from inferonnx import __version__
+from inferonnx.cli import interrupts
 from inferonnx.cli.printing import say, say_error
 from inferonnx.cli.stdout import StandardOutput
 from inferonnx.cli.verbs import VERBS
@@ -24,7 +24,6 @@ from inferonnx.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import FrameType
     from typing import NoReturn, TypeAlias
 
     Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -58,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments, debug = _without_debug(list(sys.argv[1:] if argv is None else argv))
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.install()
     with StandardOutput() as output:
         try:
             code = _run(arguments)
@@ -136,7 +135,3 @@ def _print_traceback() -> None:
 
     with suppress(OSError):
         traceback.print_exc()
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from inferonnx.cli import interrupts
+
 
 class Progress:
     """Shows the last message on one line of stderr while work goes on."""
@@ -14,7 +16,8 @@ class Progress:
         self._shown = False
 
     def __call__(self, text: str) -> None:
-        """Replace the line."""
+        """Replace the line; long work ends here when it was interrupted."""
+        interrupts.check()
         if self._shows:
             print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
             self._shown = True

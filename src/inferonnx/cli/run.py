@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferonnx.app.inputs import find_samples, read_sample
 from inferonnx.app.opening import open as open_sealed
+from inferonnx.cli import interrupts
 from inferonnx.cli.keys import load_key
 from inferonnx.cli.options import add_json, add_key, add_memory, check_outputs, positive, verb
 from inferonnx.cli.outputs import Outputs
@@ -135,6 +136,7 @@ def _run_sample(
     results: list[Any] = []
     times_ms = []
     for _ in range(repeat):
+        interrupts.check()
         results = []  # the last results are no part of the next pass
         start = time.perf_counter()
         results = session.run(None, sample)

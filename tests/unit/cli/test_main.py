@@ -1,4 +1,5 @@
 import errno
+import subprocess
 import sys
 
 import pytest
@@ -150,3 +151,24 @@ def test_bad_input_gets_one_sentence(arguments, code, words, key_path, tmp_path,
 def test_control_characters_of_strangers_are_escaped(tmp_path, capsys):
     assert main(["inspect", str(tmp_path / "\x1b[31mred")]) == 2
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_an_interrupt_that_a_finaliser_swallows_is_not_lost():
+    """KeyboardInterrupt inside `__del__` is printed and forgotten by Python."""
+    code = (
+        "import os, signal, sys\n"
+        "from inferonnx.cli import interrupts\n"
+        "interrupts.install()\n"
+        "class Thing:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        sum(range(1000))\n"
+        "Thing()\n"
+        "try:\n"
+        "    interrupts.check()\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(7)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stderr
+    assert done.stderr == ""
