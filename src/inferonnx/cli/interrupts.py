@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _seen: list[int] = []
+_unraisable = sys.unraisablehook
 
 
 def install() -> None:
@@ -22,7 +23,9 @@ def install() -> None:
     _seen.clear()
     signal.signal(signal.SIGTERM, _handle)
     signal.signal(signal.SIGINT, _handle)
-    sys.unraisablehook = _forgotten
+    global _unraisable  # whoever calls `main` may have a hook of its own
+    if sys.unraisablehook is not _forgotten:
+        _unraisable, sys.unraisablehook = sys.unraisablehook, _forgotten
 
 
 def check() -> None:
@@ -32,9 +35,12 @@ def check() -> None:
 
 
 def _forgotten(unraisable: sys.UnraisableHookArgs) -> None:
-    """Say nothing of an interrupt that was lost in a finaliser: `check` raises it again."""
-    if unraisable.exc_type is not KeyboardInterrupt:
-        sys.__unraisablehook__(unraisable)
+    """Say nothing of an interrupt that was lost in a finaliser: `check` raises it again.
+
+    Nor of finalisers behind one: they meet objects that were never finished.
+    """
+    if not _seen and unraisable.exc_type is not KeyboardInterrupt:
+        _unraisable(unraisable)
 
 
 def _handle(number: int, _frame: FrameType | None) -> None:

@@ -35,6 +35,9 @@ _SESSION_SETTINGS = {
     # machine, relative to the current folder. Below a device there are none.
     b"session.model_external_initializers_file_folder_path": b"/dev/null/none",
 }
+# ONNXTensorElementDataType numbers the newest types in another order than ONNX does.
+_ORT_TYPES: dict[int, int] = {DType.FLOAT8E8M0: 26, DType.UINT2: 24, DType.INT2: 25}
+_ONNX_TYPES = {theirs: ours for ours, theirs in _ORT_TYPES.items()}
 _LOG_ID = b"inferonnx"
 
 
@@ -245,7 +248,7 @@ class Environment:
             n_bytes,
             dims,
             len(shape),
-            dtype,
+            _ORT_TYPES.get(dtype, dtype),
             what="wrap a tensor",
         )
         return Value(self, pointer, memory)
@@ -330,7 +333,7 @@ class Environment:
             api.call("GetDimensions", info, dims, rank.value)
         finally:
             api.release("TensorTypeAndShapeInfo", info)
-        shape, dtype = tuple(dims), DType(number.value)
+        shape, dtype = tuple(dims), DType(_ONNX_TYPES.get(number.value, number.value))
         n_elements = 1
         for dim in shape:
             n_elements *= dim

@@ -1,7 +1,7 @@
 """Element types of tensors: one table, everything else is looked up in it.
 
-The numbers are those of ONNX (`TensorProto.DataType`), which are also those of
-onnxruntime (`ONNXTensorElementDataType`), so no room has to translate.
+The numbers are those of ONNX (`TensorProto.DataType`). onnxruntime's C API has the
+same up to 23; `runtime.ort` translates the newer ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from inferonnx.errors import TensorError
 
 
 class DType(IntEnum):
-    """Type of a tensor's elements, numbered as ONNX and onnxruntime number it."""
+    """Type of a tensor's elements, numbered as ONNX numbers it."""
 
     FLOAT = 1
     UINT8 = 2

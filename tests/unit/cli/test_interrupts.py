@@ -1,0 +1,56 @@
+import os
+import signal
+import sys
+
+import pytest
+
+from inferonnx.cli import interrupts
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """The handlers in place; whatever was there before comes back."""
+    told = []
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    interrupts.install()
+    yield told
+    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+        signal.signal(number, handler)
+    interrupts._seen.clear()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_in_a_finaliser_is_found_later_and_not_printed(number, installed, capsys):
+    def fall(_self):
+        os.kill(os.getpid(), number)
+
+    interrupts.check()
+    made = [type("Unlucky", (), {"__del__": fall})()]
+    made.clear()
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.check()
+    assert capsys.readouterr().err == ""
+
+
+def test_other_errors_of_finalisers_go_where_they_went(installed):
+    made = [type("Broken", (), {"__del__": lambda _: 1 / 0})()]
+    made.clear()
+    interrupts.install()  # again changes nothing
+    made = [type("Broken", (), {"__del__": lambda _: 1 / 0})()]
+    made.clear()
+    assert [hook.exc_type for hook in installed] == [ZeroDivisionError] * 2
+
+
+def test_a_new_command_begins_without_an_interrupt(installed):
+    interrupts._seen.append(signal.SIGINT)
+    interrupts.install()
+    interrupts.check()
+
+
+def test_objects_that_an_interrupt_left_unfinished_are_not_told(installed, capsys):
+    interrupts._seen.append(signal.SIGINT)
+    made = [type("Unfinished", (), {"__del__": lambda self: self.never_set})()]
+    made.clear()
+    assert not installed
+    assert capsys.readouterr().err == ""
