@@ -155,7 +155,7 @@ def bench_stream(
     calls: int,
     no_page_drop: bool,
     progress: Callable[[str], None],
-) -> tuple[dict[str, object], list[StreamBench]]:
+) -> tuple[dict[str, Any], list[StreamBench]]:
     """Measure models, each on plain onnxruntime and on the stream at every suite and budget.
 
     Args:
@@ -170,21 +170,25 @@ def bench_stream(
     Returns:
         Facts about the machine, and a row an engine and model.
     """
-    rows = []
+    rows: list[StreamBench] = []
+    failed = []
     for name, plain_path, sealed_paths, samples in models:
-        rows += _bench_model(
-            name,
-            plain_path,
-            sealed_paths,
-            [str(path) for path in samples],
-            key=key,
-            memories=memories,
-            rounds=rounds,
-            calls=calls,
-            page_drops=(True, False) if no_page_drop else (True,),
-            progress=progress,
-        )
-    return machine_facts(), rows
+        try:
+            rows += _bench_model(
+                name,
+                plain_path,
+                sealed_paths,
+                [str(path) for path in samples],
+                key=key,
+                memories=memories,
+                rounds=rounds,
+                calls=calls,
+                page_drops=(True, False) if no_page_drop else (True,),
+                progress=progress,
+            )
+        except EngineError as error:  # the others' figures are not lost with it
+            failed.append(f"{name}: {error.message}")
+    return machine_facts() | {"failed": failed}, rows
 
 
 def _bench_model(

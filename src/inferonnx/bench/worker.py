@@ -11,14 +11,15 @@ import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inferonnx.errors import InferonnxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Run = Callable[[int], object]
+    Feed = Callable[[int], Any]
+    Run = Callable[[Any], object]
 
 
 EVERYTHING_BYTES = 1 << 50
@@ -31,23 +32,21 @@ def main() -> int:
     config = json.loads(sys.argv[1])
     load = {"plain": _load_plain, "stream": _load_stream, "rate": _load_rate}[config["engine"]]
     try:
-        run, facts = load(config)
+        feed, run, facts = load(config)
     except InferonnxError as error:
         _answer({"error": error.message})
         return error.exit_code
     _answer(facts)
     for line in sys.stdin:
-        words = line.split()
+        first, count = (int(word) for word in (*line.split(), "1")[:2])
+        inputs = [feed(first + i) for i in range(count)]
         start = time.perf_counter()
-        if len(words) > 1:
-            _concurrently(run, int(words[0]), int(words[1]))
-        else:
-            run(int(words[0]))
+        _at_once(run, inputs)
         _answer({"ms": (time.perf_counter() - start) * 1e3})
     return 0
 
 
-def _load_plain(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
+def _load_plain(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
     """Plain onnxruntime with its defaults, the whole model in memory."""
     import numpy as np
     import onnxruntime
@@ -60,10 +59,14 @@ def _load_plain(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
         str(config["model"]), options, providers=["CPUExecutionProvider"]
     )
     load_ms = (time.perf_counter() - start) * 1e3
-    return lambda i: session.run(None, samples[i % len(samples)]), {"load_ms": load_ms}
+    return (
+        lambda i: samples[i % len(samples)],
+        lambda inputs: session.run(None, inputs),
+        {"load_ms": load_ms},
+    )
 
 
-def _load_stream(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
+def _load_stream(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
     """The sealed file, streamed within a budget; neither numpy nor onnx is loaded."""
     from inferonnx.app.keys import Key
     from inferonnx.app.opening import open as open_sealed
@@ -71,8 +74,7 @@ def _load_stream(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
     from inferonnx.tensors import parse_npz
 
     key = Key.load(str(config["key"]))
-    # Before anything is measured: what the caller holds is no part of a pass.
-    samples = [parse_npz(read_file(path)) for path in _paths(config)]
+    paths = _paths(config)
     start = time.perf_counter()
     memory = config["memory"]
     session = open_sealed(
@@ -86,10 +88,14 @@ def _load_stream(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
     )
     load_ms = (time.perf_counter() - start) * 1e3
     facts = {"load_ms": load_ms, **session.figures._asdict()}
-    return lambda i: session.run(None, samples[i % len(samples)]), facts
+    return (
+        lambda i: parse_npz(read_file(paths[i % len(paths)])),  # one in memory, as for `run`
+        lambda inputs: session.run(None, inputs),
+        facts,
+    )
 
 
-def _load_rate(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
+def _load_rate(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
     """Nothing but reading and opening all segments once, on one core."""
     from inferonnx.app.keys import Key
     from inferonnx.app.opening import open_file
@@ -101,19 +107,22 @@ def _load_rate(config: dict[str, object]) -> tuple[Run, dict[str, object]]:
     buffer = PrivateBuffer(max(blocks, default=0))
     loader = BlockLoader(opened.source, opened.opener, n_threads=1)
 
-    def run(_i: int) -> None:
+    def run(_: Any) -> None:
         for i, n_bytes in enumerate(blocks):
             if n_bytes:
                 loader.load(i, buffer.view[:n_bytes])
 
-    return run, {"n_bytes": sum(blocks)}
+    return lambda i: i, run, {"n_bytes": sum(blocks)}
 
 
-def _concurrently(run: Run, first: int, count: int) -> None:
-    """Run `count` samples at once, each on a thread of its own."""
+def _at_once(run: Run, inputs: list[Any]) -> None:
+    """Run all inputs at once: one on this thread, several on a thread each."""
+    if len(inputs) == 1:
+        run(inputs[0])
+        return
     import threading
 
-    threads = [threading.Thread(target=run, args=(first + i,)) for i in range(count)]
+    threads = [threading.Thread(target=run, args=(one,)) for one in inputs]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferonnx.cli.options import positive, size, verb
+from inferonnx.cli.printing import say_error
 from inferonnx.cli.progress import Progress
 from inferonnx.crypto import SUITES
 from inferonnx.errors import ExitCode
@@ -129,7 +130,9 @@ def _stream(options: argparse.Namespace) -> int:
         file.write(as_json(machine, rows).encode())
     print(_table(rows))
     print(f"wrote {report}")
-    return ExitCode.DONE
+    for failure in machine["failed"]:
+        say_error(failure)
+    return ExitCode.UNAVAILABLE if machine["failed"] else ExitCode.DONE
 
 
 def _table(rows: list[StreamBench]) -> str:

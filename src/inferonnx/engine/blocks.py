@@ -78,7 +78,7 @@ class BlockLoader:
         self._helpers = []
 
     def __del__(self) -> None:
-        for _ in self._helpers:
+        for _ in getattr(self, "_helpers", ()):  # an interrupt may have come before
             self._jobs.put(None)
 
 

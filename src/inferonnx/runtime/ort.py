@@ -53,7 +53,7 @@ class Value:
         self.pointer = pointer
 
     def __del__(self) -> None:
-        if self.pointer:
+        if getattr(self, "pointer", 0):  # an interrupt may have left the constructor early
             self._environment.api.release_value(self.pointer)
 
 
@@ -154,7 +154,7 @@ class Session:
 
     def close(self) -> None:
         """Release the session, and its hold on the weights."""
-        if self._pointer:
+        if getattr(self, "_pointer", 0):
             self._environment.api.release("Session", self._pointer)
             self._pointer = 0
             self._weights = ()
@@ -191,7 +191,7 @@ class Environment:
             return environment
 
     def __del__(self) -> None:
-        for kind, pointer in self._owned:
+        for kind, pointer in getattr(self, "_owned", ()):
             self.api.release(kind, pointer)
 
     def __init__(self, n_threads: int, spin: bool, strategy: int, arena_bytes: int) -> None:

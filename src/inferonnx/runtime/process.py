@@ -73,7 +73,7 @@ class PrivateBuffer:
 
     def close(self) -> None:
         """Wipe and unmap; again does nothing. Values bound to the memory must be gone."""
-        if self._map.closed:
+        if not hasattr(self, "view") or self._map.closed:
             return
         self.wipe()
         self._array = None
