@@ -42,7 +42,9 @@ def main() -> int:
         inputs = [feed(first + i) for i in range(count)]
         start = time.perf_counter()
         _at_once(run, inputs)
-        _answer({"ms": (time.perf_counter() - start) * 1e3})
+        took_ms = (time.perf_counter() - start) * 1e3
+        del inputs  # before the next ones are read
+        _answer({"ms": took_ms})
     return 0
 
 
