@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import Self
+
+PAUSE_S = 0.05
+"""Between two runs, so that idle workers of the last engine have gone to sleep."""
 
 SHORT_MS = 25.0
 """Below this a run is short, and takes more rounds to measure."""
@@ -236,7 +240,10 @@ def _bench_model(
             worker.settle()
         for i in range(count):
             progress(f"{name}: round {i + 1} of {count}")
-            for worker in workers:
+            turn = i % len(workers)
+            for worker in (*workers[turn:], *workers[:turn]):
+                # The pool of whoever ran before may still spin: its last run is not ours to pay.
+                time.sleep(PAUSE_S)
                 worker.measure(i, *together)
         rates = {suite: _one_core_rate(path, key) for suite, path in sealed_paths.items()}
         compute_s = quiet.cpu_s()

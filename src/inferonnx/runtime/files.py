@@ -28,6 +28,11 @@ _PART = ".inferonnx.part"
 """How the name of an unfinished file ends; before it stand a dot and random digits."""
 
 
+def is_full(error: OSError) -> bool:
+    """Tell whether the system says that there is no room for more."""
+    return error.errno in _FULL
+
+
 def translate(error: OSError, path: str, doing: str) -> InferonnxError:
     """Return the error of ours that says what the system's error means for `path`."""
     reason = os.strerror(error.errno) if error.errno else str(error)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from inferonnx.errors import UnavailableError, UsageError
-from inferonnx.runtime.files import translate, whole_file
+from inferonnx.errors import UsageError
+from inferonnx.runtime.files import is_full, translate, whole_file
 from inferonnx.zoo.catalogue import MODELS, Published, ZooModel
 from inferonnx.zoo.folders import made_folder
 
@@ -214,10 +214,9 @@ def _reserve(file: BinaryIO, n_bytes: int, path: str) -> None:
     try:
         os.posix_fallocate(file.fileno(), 0, n_bytes)
     except OSError as error:
-        full = translate(error, path, "writing")
         # Not every file system can reserve; writing will show whether there is space.
-        if isinstance(full, UnavailableError) and full.hint:
-            raise full from error
+        if is_full(error):
+            raise translate(error, path, "writing") from error
 
 
 def _write_model(plan: Blueprint, seed: int, file: BinaryIO, progress: Progress | None) -> None:
