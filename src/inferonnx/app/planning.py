@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from inferonnx.app.keys import Key
 from inferonnx.app.manifests import manifest_of
 from inferonnx.app.trial import Trial, run_trial
+from inferonnx.app.values import n_bytes
 from inferonnx.app.writing import Draft, write_sealed
 from inferonnx.crypto import SUITES, Suite
 from inferonnx.errors import (
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 ROUNDS = 3
 """Plans made before the last one is taken; the second stands on measured figures already."""
 
-MARGIN_BYTES = 5 * MIB // 2
-"""Added to what a pass was measured to need: heaps and page caches differ from run to run."""
+MARGIN_BYTES = 3 * MIB // 2
+"""Added to what a pass was measured to need, beside the size of its inputs (`margin_bytes`)."""
 
 LEAST_SESSION_SCALE = 1 / 3
 """Measured against estimated bytes of sessions: less is not believed."""
@@ -176,7 +177,7 @@ def plan_model(
             tried.clear()
             continue
         tried[plan.cuts] = found
-        memory = _measured_memory(memory, plan, found.trial)
+        memory = _measured_memory(memory, plan, found.trial, margin_bytes(prepared))
         if found.trial.stream_bytes_per_s:
             rates = replace(rates, stream_bytes_per_s=found.trial.stream_bytes_per_s)
     fitting = [found for found in tried.values() if found.least_bytes <= budget_bytes]
@@ -324,7 +325,7 @@ def _try(
                     plan=plan,
                     trial=trial,
                     arena=arena,
-                    least_bytes=_least(draft, trial),
+                    least_bytes=_least(draft, trial, margin_bytes(prepared)),
                 )
             )
             if trial.pass_bytes <= planned + _PASS_OVERHEAD_BYTES + MIB:
@@ -332,13 +333,22 @@ def _try(
     return min(found, key=lambda one: one.trial.pass_bytes)
 
 
-def _least(draft: Draft, trial: Trial) -> int:
+def margin_bytes(prepared: Prepared) -> int:
+    """Return what is added to the measured need of a pass.
+
+    Heaps and page caches differ from run to run, and a caller may read the next
+    inputs while it still holds the last.
+    """
+    return MARGIN_BYTES + sum(map(n_bytes, sample_of(prepared.sample).values()))
+
+
+def _least(draft: Draft, trial: Trial, margin: int) -> int:
     """Return the least budget that the measured division runs in."""
     in_a_pass = trial.floor_bytes + trial.pass_bytes + draft.largest_block_bytes
-    return max(in_a_pass, trial.open_peak_bytes) + MARGIN_BYTES
+    return max(in_a_pass, trial.open_peak_bytes) + margin
 
 
-def _measured_memory(memory: MemoryModel, plan: Plan, trial: Trial) -> MemoryModel:
+def _measured_memory(memory: MemoryModel, plan: Plan, trial: Trial, margin: int) -> MemoryModel:
     """Return the memory model with the figures of a trial in place of estimates."""
     estimated = sum(partition.session_bytes for partition in plan.partitions)
     # Sessions are measured as the difference of two resident sizes, between which
@@ -347,7 +357,7 @@ def _measured_memory(memory: MemoryModel, plan: Plan, trial: Trial) -> MemoryMod
     overhead = trial.pass_bytes - plan.activation_bytes  # code, fragmentation, workspace
     return replace(
         memory,
-        floor_bytes=max(0, trial.floor_bytes - trial.session_bytes + overhead + MARGIN_BYTES),
+        floor_bytes=max(0, trial.floor_bytes - trial.session_bytes + overhead + margin),
         session_bytes=int(memory.session_bytes * scale),
         node_bytes=int(memory.node_bytes * scale),
         weight_input_bytes=int(memory.weight_input_bytes * scale),

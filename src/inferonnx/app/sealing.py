@@ -163,13 +163,13 @@ def layout_for(target: str, strategy: str) -> str:
 
 def measured_by(planned: PlannedModel, budget_bytes: int) -> Measured:
     """Return the figures of a plan as the manifest keeps them."""
-    from inferonnx.app.planning import MARGIN_BYTES
+    from inferonnx.app.planning import margin_bytes
 
     trial = planned.trial
     return Measured(
         arena_strategy=planned.arena[0],
         arena_bytes=planned.arena[1],
-        pass_bytes=trial.pass_bytes + MARGIN_BYTES,
+        pass_bytes=trial.pass_bytes + margin_bytes(planned.prepared),
         floor_bytes=trial.floor_bytes,
         session_bytes=trial.session_bytes,
         budget_bytes=budget_bytes,
