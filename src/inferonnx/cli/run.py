@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
         [outputs.file, options.trace], options=options, inputs=[options.model, options.input]
     )
     pin = None
-    if options.pin:
+    if options.pin is not None:
         from inferonnx.sealed import parse_pin
 
         pin = parse_pin(options.pin)
