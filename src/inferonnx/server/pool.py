@@ -18,14 +18,14 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.errors import InferonnxError, InfeasibleBudgetError, ModelNotReadyError
+from inferonnx.errors import InfeasibleBudgetError, InferonnxError, ModelNotReadyError
 from inferonnx.sizes import MIB, format_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from inferonnx.crypto import Secret
-    from inferonnx.server.ports import ModelFacts, OpenModel, Opener, Residency
+    from inferonnx.server.ports import ModelFacts, Opener, OpenModel, Residency
 
 ModelId = tuple[str, int]
 """Name and version."""
