@@ -6,7 +6,7 @@ import getpass
 import sys
 from typing import TYPE_CHECKING
 
-from inferonnx.app.keys import Key, rewrap_file
+from inferonnx.app.host.keys import Key, rewrap_file
 from inferonnx.cli.options import add_passphrase, check_outputs, verb
 from inferonnx.cli.printing import printable
 from inferonnx.errors import ExitCode, KeyFileError, UsageError

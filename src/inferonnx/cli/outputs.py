@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.app.inputs import check_destination, save_outputs
+from inferonnx.app.host.inputs import check_destination, save_outputs
 from inferonnx.cli.printing import printable
 from inferonnx.runtime.files import check_new_folder, whole_folder
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import ExitStack
 
-    from inferonnx.app.session import Session
+    from inferonnx.app.host.session import Session
 
 
 class Outputs:
@@ -33,7 +33,7 @@ class Outputs:
             shows: Print a line for each output.
 
         Raises:
-            UsageError, UnavailableError: As `app.inputs.check_destination` and
+            UsageError, UnavailableError: As `app.host.inputs.check_destination` and
                 `runtime.files.check_new_folder`; `file` is still to be checked.
         """
         self.file = path if n_samples == 1 else None

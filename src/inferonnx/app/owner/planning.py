@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from inferonnx.app.keys import Key
-from inferonnx.app.manifests import manifest_of
-from inferonnx.app.trial import Trial, run_trial
-from inferonnx.app.values import n_bytes
-from inferonnx.app.writing import Draft, write_sealed
+from inferonnx.app.host.keys import Key
+from inferonnx.app.host.values import n_bytes
+from inferonnx.app.owner.manifests import manifest_of
+from inferonnx.app.owner.trial import Trial, run_trial
+from inferonnx.app.owner.writing import Draft, write_sealed
 from inferonnx.crypto import SUITES, Suite
 from inferonnx.errors import (
     EngineError,
@@ -407,6 +407,6 @@ def _infeasible(planned: PlannedModel, budget: int) -> InfeasibleBudgetError:
 
 def sample_of(values: Mapping[str, object]) -> dict[str, Exported]:
     """Return a sample of arrays as tensors."""
-    from inferonnx.app.values import exported
+    from inferonnx.app.host.values import exported
 
     return {name: exported(value) for name, value in values.items()}

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from golden import trained
-from inferonnx.app.checking import inspect
-from inferonnx.app.demo import MAGIKA_PADDING, MAGIKA_WINDOW, forge, magika_input
+from inferonnx.app.host.checking import inspect
+from inferonnx.app.owner.demo import MAGIKA_PADDING, MAGIKA_WINDOW, forge, magika_input
 from inferonnx.errors import TensorError
 from inferonnx.sealed import HEADER_BYTES
 

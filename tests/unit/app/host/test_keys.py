@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from inferonnx.app.checking import inspect
-from inferonnx.app.keys import Key, rewrap_file
+from inferonnx.app.host.checking import inspect
+from inferonnx.app.host.keys import Key, rewrap_file
 from inferonnx.errors import KeyFileError, KeyMismatchError, UsageError
 
 

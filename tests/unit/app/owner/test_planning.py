@@ -3,9 +3,9 @@ import json
 import pytest
 
 import inferonnx
-from inferonnx.app.opening import open_unplanned
-from inferonnx.app.planning import least_memory, memory_intensive_operators, plan_model
-from inferonnx.app.sealing import layout_for
+from inferonnx.app.host.opening import open_unplanned
+from inferonnx.app.owner.planning import least_memory, memory_intensive_operators, plan_model
+from inferonnx.app.owner.sealing import layout_for
 from inferonnx.cli import main
 from inferonnx.errors import InfeasibleBudgetError, TargetError, UsageError
 from inferonnx.model import prepare

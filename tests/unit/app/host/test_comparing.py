@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferonnx.app.comparing import check_agreement, compare
-from inferonnx.app.sample_codec import decode_values, encode_values
+from inferonnx.app.host.comparing import check_agreement, compare
+from inferonnx.app.owner.sample_codec import decode_values, encode_values
 from inferonnx.errors import DifferenceError
 from inferonnx.tensors import as_tensor
 

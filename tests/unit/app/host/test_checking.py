@@ -2,10 +2,10 @@ import os
 
 import pytest
 
-from inferonnx.app import checking
-from inferonnx.app.checking import NO_VECTOR, check, inspect
-from inferonnx.app.keys import Key
-from inferonnx.app.opening import open_file
+from inferonnx.app.host import checking
+from inferonnx.app.host.checking import NO_VECTOR, check, inspect
+from inferonnx.app.host.keys import Key
+from inferonnx.app.host.opening import open_file
 from inferonnx.errors import (
     AuthenticationError,
     InferonnxError,

@@ -4,9 +4,9 @@ import pytest
 from onnx import TensorProto, helper
 
 import inferonnx
-from inferonnx.app.comparing import check_agreement
-from inferonnx.app.keys import Key
-from inferonnx.app.verifying import verify
+from inferonnx.app.host.comparing import check_agreement
+from inferonnx.app.host.keys import Key
+from inferonnx.app.owner.verifying import verify
 from inferonnx.errors import DifferenceError, UsageError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.app.opening import open_file, open_unplanned
+from inferonnx.app.host.opening import open_file, open_unplanned
 from inferonnx.errors import UsageError
 from inferonnx.runtime.files import FileSource
 from inferonnx.sealed import (
@@ -20,7 +20,7 @@ from inferonnx.sealed import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inferonnx.app.keys import Key
+    from inferonnx.app.host.keys import Key
 
 CHUNK_BYTES = 1 << 22
 
@@ -90,7 +90,7 @@ def check(
 
 
 def _run_check(path: str, key: Key) -> str:
-    from inferonnx.app.comparing import check_agreement, compare
+    from inferonnx.app.host.comparing import check_agreement, compare
     from inferonnx.tensors import parse_npy
 
     opened = open_file(path, key=key)

@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferonnx import errors
-from inferonnx.app.sample_codec import decode_values, encode_values
+from inferonnx.app.owner.sample_codec import decode_values, encode_values
 from inferonnx.errors import EngineError, InferonnxError, UnavailableError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def run_trial(
         "arena": [arena_strategy, arena_bytes],
     }
     done = subprocess.run(
-        [sys.executable, "-P", "-c", "from inferonnx.app.trial import child; child()"],
+        [sys.executable, "-P", "-c", "from inferonnx.app.owner.trial import child; child()"],
         input=json.dumps(config).encode() + b"\n" + encode_values(sample),
         stdout=subprocess.PIPE,
         env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
@@ -122,8 +122,8 @@ def _rebuilt(words: list[str]) -> InferonnxError:
 
 
 def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Exported]]:
-    from inferonnx.app.keys import Key
-    from inferonnx.app.opening import open_unplanned
+    from inferonnx.app.host.keys import Key
+    from inferonnx.app.host.opening import open_unplanned
     from inferonnx.runtime import process
     from inferonnx.sealed import parse_owner_key
 

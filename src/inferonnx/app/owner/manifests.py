@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from inferonnx.app.values import n_bytes
+from inferonnx.app.host.values import n_bytes
 from inferonnx.graph import Liveness
 from inferonnx.runtime import ort
 from inferonnx.sealed import Arena, Check, Manifest, Memory, Partition, Probe, Target, ValueInfo
@@ -15,7 +15,7 @@ from inferonnx.tensors import Tensor, as_tensor, encode_npy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inferonnx.app.writing import Draft
+    from inferonnx.app.owner.writing import Draft
     from inferonnx.runtime.ort import Exported
 
 MAX_CHECK_BYTES = 1 << 20

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inferonnx.app.arrays import to_numpy
+from inferonnx.app.host.arrays import to_numpy
 from inferonnx.errors import DifferenceError
 from inferonnx.tensors import DType, Tensor
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inferonnx.app.comparing import Difference, check_agreement, compare
-from inferonnx.app.manifests import Measured, manifest_of
-from inferonnx.app.planning import plan_model, sample_of, suite_named
-from inferonnx.app.writing import write_sealed
+from inferonnx.app.host.comparing import Difference, check_agreement, compare
+from inferonnx.app.owner.manifests import Measured, manifest_of
+from inferonnx.app.owner.planning import plan_model, sample_of, suite_named
+from inferonnx.app.owner.writing import write_sealed
 from inferonnx.errors import TargetError
 from inferonnx.model import prepare
 from inferonnx.runtime.files import check_output
@@ -20,8 +20,8 @@ from inferonnx.sizes import parse_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from inferonnx.app.keys import Key
-    from inferonnx.app.planning import PlannedModel
+    from inferonnx.app.host.keys import Key
+    from inferonnx.app.owner.planning import PlannedModel
 
     Progress = Callable[[str], None]
 
@@ -163,7 +163,7 @@ def layout_for(target: str, strategy: str) -> str:
 
 def measured_by(planned: PlannedModel, budget_bytes: int) -> Measured:
     """Return the figures of a plan as the manifest keeps them."""
-    from inferonnx.app.planning import margin_bytes
+    from inferonnx.app.owner.planning import margin_bytes
 
     trial = planned.trial
     return Measured(

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from inferonnx.app.comparing import Difference, compare
-from inferonnx.app.opening import open_unplanned
-from inferonnx.app.values import exported
+from inferonnx.app.host.comparing import Difference, compare
+from inferonnx.app.host.opening import open_unplanned
+from inferonnx.app.host.values import exported
 from inferonnx.errors import DifferenceError, UsageError
 from inferonnx.model.plain import PlainModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from inferonnx.app.keys import Key
+    from inferonnx.app.host.keys import Key
     from inferonnx.runtime.ort import Exported
 
 

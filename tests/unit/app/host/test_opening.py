@@ -7,9 +7,9 @@ import pytest
 
 import inferonnx
 from inferonnx.app import ModelPin, ReleasePin
-from inferonnx.app.opening import open_unplanned
-from inferonnx.app.session import _growth
-from inferonnx.app.values import check_declared, exported
+from inferonnx.app.host.opening import open_unplanned
+from inferonnx.app.host.session import _growth
+from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import (
     AuthenticationError,
     InfeasibleBudgetError,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from inferonnx.app.arrays import to_numpy
-from inferonnx.app.inputs import load_samples
+from inferonnx.app.host.arrays import to_numpy
+from inferonnx.app.host.inputs import load_samples
 from inferonnx.model.plain import PlainModel
 from inferonnx.model.subgraphs import all_tensors, attribute_tensors
 from inferonnx.model.weights import external_fields, is_external
@@ -21,7 +21,7 @@ def load_arrays(model: str | os.PathLike[str], path: str) -> list[Mapping[str, A
     """Return the samples at `path` as numpy arrays by name, for the ONNX file `model`.
 
     Raises:
-        UsageError, TensorError: As `app.inputs.load_samples`.
+        UsageError, TensorError: As `app.host.inputs.load_samples`.
         ModelError: The model can't be read.
     """
     samples = load_samples(path, PlainModel(model).input_names)

@@ -11,8 +11,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.app.session import Figures, Session
-from inferonnx.app.target import check_target
+from inferonnx.app.host.session import Figures, Session
+from inferonnx.app.host.target import check_target
 from inferonnx.engine import BlockLoader, Stream
 from inferonnx.errors import InfeasibleBudgetError
 from inferonnx.plan import choose_resident
@@ -37,7 +37,7 @@ from inferonnx.sizes import MIB, format_size, parse_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inferonnx.app.keys import Key
+    from inferonnx.app.host.keys import Key
     from inferonnx.runtime.ort import Value
     from inferonnx.runtime.process import PrivateBuffer
     from inferonnx.sealed import FileKeys, Manifest, Pin

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from inferonnx.app.inputs import check_destination, find_samples, load_samples, save_outputs
+from inferonnx.app.host.inputs import check_destination, find_samples, load_samples, save_outputs
 from inferonnx.errors import TensorError, UsageError
 from inferonnx.tensors import as_tensor
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.app.values import check_declared, exported
+from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import InfeasibleBudgetError, TensorError, UsageError
 from inferonnx.sizes import format_size
 from inferonnx.tensors import Tensor
@@ -178,7 +178,7 @@ class Session:
     def _give(self, value: Exported) -> object:
         if not self._as_numpy:
             return value
-        from inferonnx.app.arrays import to_numpy
+        from inferonnx.app.host.arrays import to_numpy
 
         return to_numpy(value)
 
