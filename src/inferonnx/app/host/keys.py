@@ -1,4 +1,4 @@
-"""The owner's key: made, saved, loaded, given to sealed files in another's place."""
+"""The owner's key: made, saved, loaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inferonnx.crypto import Secret
 from inferonnx.errors import UsageError
-from inferonnx.runtime.files import FileSource, read_key_file, whole_file
+from inferonnx.runtime.files import read_key_file, whole_file
 from inferonnx.sealed import (
     OwnerKey,
     encode_owner_key,
@@ -19,9 +19,6 @@ from inferonnx.sealed.constants import PASSPHRASE_SALT_BYTES, WRAP_SECRET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-COPY_BYTES = 1 << 20
 
 
 class Key:
@@ -100,31 +97,3 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key(public_key={self.public_key!r}, public_id={self.public_id!r})"
-
-
-def rewrap_file(path: str, *, key: Key, new_key: Key) -> None:
-    """Have `new_key` open a sealed file in place of `key`; weights, model id, signature stay.
-
-    The file is written anew and replaced when that is complete.
-
-    Raises:
-        SealedFormatError, SignatureError, KeyMismatchError, AuthenticationError: The
-            file is not authentic, `key` does not open it, or `new_key` signs differently.
-        UnavailableError: The disk is full.
-    """
-    from inferonnx.sealed import HEADER_BYTES, WRAP_SALT_BYTES, rewrap
-
-    source = FileSource(path)
-    try:
-        new_header = rewrap(
-            bytes(source.read(0, min(HEADER_BYTES, source.size))),
-            key=key.owner,
-            new_key=new_key.owner,
-            salt=os.urandom(WRAP_SALT_BYTES),
-        )
-        with whole_file(path) as copy:
-            copy.write(new_header)
-            for offset in range(HEADER_BYTES, source.size, COPY_BYTES):
-                copy.write(source.read(offset, min(COPY_BYTES, source.size - offset)))
-    finally:
-        source.close()

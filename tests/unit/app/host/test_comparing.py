@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from inferonnx.app.host.comparing import check_agreement, compare
-from inferonnx.app.owner.sample_codec import decode_values, encode_values
 from inferonnx.errors import DifferenceError
 from inferonnx.tensors import as_tensor
 
@@ -62,26 +59,6 @@ def test_other_names_are_refused():
 def test_another_largest_output_is_noticed():
     x, y = np.array([1.0, 1.0001], np.float32), np.array([1.0001, 1.0], np.float32)
     assert not compare(values(y=x), values(y=y)).same_largest
-
-
-leaves = st.one_of(
-    st.lists(st.floats(width=32), max_size=5).map(lambda v: as_tensor(np.array(v, np.float32))),
-    st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=3).map(
-        lambda v: as_tensor(np.array(v, object))
-    ),
-)
-trees = st.recursive(
-    leaves,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-
-
-@given(st.dictionaries(st.text(max_size=6), trees, max_size=3))
-def test_samples_survive_the_pipe(sample):
-    assert decode_values(encode_values(sample)) == sample
 
 
 def test_each_output_is_judged_by_itself():
