@@ -11,7 +11,7 @@ from inferonnx.tensors import DType
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inferonnx.runtime.ort import Exported
+    from inferonnx.runtime.ort_values import Exported
 
 
 def to_numpy(value: Exported) -> object:

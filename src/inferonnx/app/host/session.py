@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import InfeasibleBudgetError, TensorError, UsageError
+from inferonnx.runtime.ort_values import dump, load
 from inferonnx.sizes import format_size
 from inferonnx.tensors import Tensor
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from inferonnx.engine import PassEvent, Stream
     from inferonnx.runtime.files import FileSource
-    from inferonnx.runtime.ort import Environment, Exported, Value
+    from inferonnx.runtime.ort import Environment, Value
+    from inferonnx.runtime.ort_values import Exported
     from inferonnx.runtime.process import PrivateBuffer
     from inferonnx.sealed import Manifest, ValueInfo
 
@@ -134,13 +136,15 @@ class Session:
             )
         values = self._checked(inputs)
         self._check_sizes(values)
-        load = self._environment.load
         results = self._stream.run(
-            {value.name: load(values[value.name], value.type) for value in self.get_inputs()}
+            {
+                value.name: load(self._environment, values[value.name], value.type)
+                for value in self.get_inputs()
+            }
         )
         by_name = dict(zip(names, results, strict=True))
         del results
-        return [self._give(self._environment.dump(by_name[name])) for name in wanted]
+        return [self._give(dump(self._environment, by_name[name])) for name in wanted]
 
     def _checked(self, inputs: Mapping[str, object]) -> dict[str, Exported]:
         known = [value.name for value in self.get_inputs()]

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from inferonnx.errors import EngineError, TargetError
 from inferonnx.runtime.ort import Session as OrtSession
+from inferonnx.runtime.ort_values import dump, load
 from inferonnx.tensors import DType, Tensor, parse_npy
 
 if TYPE_CHECKING:
-    from inferonnx.runtime.ort import Environment, Exported
+    from inferonnx.runtime.ort import Environment
+    from inferonnx.runtime.ort_values import Exported
     from inferonnx.sealed import Manifest, Probe
 
 PROBE_TOLERANCE = 1e-4
@@ -50,9 +52,9 @@ def _agrees(probe: Probe, environment: Environment) -> bool:
     try:
         session = OrtSession(environment, probe.skeleton)
         try:
-            results = session.run([environment.load(parse_npy(data)) for data in probe.inputs])
+            results = session.run([load(environment, parse_npy(data)) for data in probe.inputs])
             return len(results) == len(probe.outputs) and all(
-                _close(environment.dump(result), parse_npy(data))
+                _close(dump(environment, result), parse_npy(data))
                 for result, data in zip(results, probe.outputs, strict=True)
             )
         finally:

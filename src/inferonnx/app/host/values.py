@@ -8,7 +8,7 @@ from inferonnx.errors import TensorError
 from inferonnx.tensors import Tensor, as_tensor, validate
 
 if TYPE_CHECKING:
-    from inferonnx.runtime.ort import Exported
+    from inferonnx.runtime.ort_values import Exported
     from inferonnx.sealed import ValueInfo
 
 

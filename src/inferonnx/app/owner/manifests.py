@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inferonnx.app.owner.writing import Draft
-    from inferonnx.runtime.ort import Exported
+    from inferonnx.runtime.ort_values import Exported
 
 MAX_CHECK_BYTES = 1 << 20
 """A check vector larger than this is left out: the manifest is held whole while opening."""

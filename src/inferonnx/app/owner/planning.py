@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from inferonnx.graph import Graph
     from inferonnx.model import Prepared
-    from inferonnx.runtime.ort import Exported
+    from inferonnx.runtime.ort_values import Exported
 
     Progress = Callable[[str], None]
 

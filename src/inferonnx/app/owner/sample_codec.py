@@ -14,7 +14,7 @@ from inferonnx.tensors import Tensor, encode_tensor_pb, parse_tensor_pb
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inferonnx.runtime.ort import Exported
+    from inferonnx.runtime.ort_values import Exported
 
 
 def encode_values(values: Mapping[str, Exported]) -> bytes:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inferonnx.engine import PassEvent
-    from inferonnx.runtime.ort import Exported
+    from inferonnx.runtime.ort_values import Exported
 
 RUNS = 5
 """Passes of a trial; times are the least of them, memory the most."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from inferonnx.app.host.keys import Key
-    from inferonnx.runtime.ort import Exported
+    from inferonnx.runtime.ort_values import Exported
 
 
 def verify(
