@@ -10,7 +10,8 @@ from inferonnx.app.host.keys import Key
 from inferonnx.cli.options import add_passphrase, check_outputs, verb
 from inferonnx.cli.printing import printable
 from inferonnx.errors import ExitCode, KeyFileError, UsageError
-from inferonnx.runtime.files import check_output, read_file
+from inferonnx.runtime.files import read_file
+from inferonnx.runtime.whole_files import check_output
 
 if TYPE_CHECKING:
     import argparse

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferonnx.app.host.inputs import check_destination, save_outputs
 from inferonnx.cli.printing import printable
-from inferonnx.runtime.files import check_new_folder, whole_folder
+from inferonnx.runtime.whole_files import check_new_folder, whole_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Outputs:
 
         Raises:
             UsageError, UnavailableError: As `app.host.inputs.check_destination` and
-                `runtime.files.check_new_folder`; `file` is still to be checked.
+                `runtime.whole_files.check_new_folder`; `file` is still to be checked.
         """
         self.file = path if n_samples == 1 else None
         self._folder = path if n_samples > 1 else None

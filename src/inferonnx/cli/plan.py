@@ -49,7 +49,7 @@ def _plan(options: argparse.Namespace) -> int:
     from inferonnx.app.owner.sealing import layout_for
     from inferonnx.model import prepare
     from inferonnx.report import plan_page, table
-    from inferonnx.runtime.files import whole_file
+    from inferonnx.runtime.whole_files import whole_file
 
     check_outputs([options.html], options=options, inputs=[options.model, options.input])
     progress = Progress()

@@ -195,7 +195,7 @@ def _show(facts: dict[str, Any], *, wrote: str | None) -> None:
 
 def _write_trace(path: str, events: list[PassEvent]) -> None:
     """Write the events in Chrome's trace format: microseconds, one row for each kind."""
-    from inferonnx.runtime.files import whole_file
+    from inferonnx.runtime.whole_files import whole_file
 
     rows = [
         {

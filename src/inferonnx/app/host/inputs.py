@@ -13,7 +13,8 @@ import re
 from typing import TYPE_CHECKING
 
 from inferonnx.errors import TensorError, UsageError
-from inferonnx.runtime.files import read_file, translate, whole_file
+from inferonnx.runtime.files import read_file, translate
+from inferonnx.runtime.whole_files import whole_file
 from inferonnx.tensors import npy_pieces, npz_pieces, parse_npy, parse_npz, parse_tensor_pb
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from inferonnx.crypto import Secret
 from inferonnx.errors import UsageError
-from inferonnx.runtime.files import read_key_file, whole_file
+from inferonnx.runtime.files import read_key_file
+from inferonnx.runtime.whole_files import whole_file
 from inferonnx.sealed import (
     OwnerKey,
     encode_owner_key,

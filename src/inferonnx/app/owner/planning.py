@@ -27,7 +27,8 @@ from inferonnx.errors import (
 )
 from inferonnx.graph import Liveness, partition_activation_bytes
 from inferonnx.plan import MemoryModel, Plan, Rates, plan_optimal
-from inferonnx.runtime.files import read_file, scratch_folder
+from inferonnx.runtime.files import read_file
+from inferonnx.runtime.whole_files import scratch_folder
 from inferonnx.sealed import encode_owner_key
 from inferonnx.sizes import KIB, MIB, format_size
 

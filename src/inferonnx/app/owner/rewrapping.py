@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from inferonnx.runtime.files import FileSource, whole_file
+from inferonnx.runtime.files import FileSource
+from inferonnx.runtime.whole_files import whole_file
 from inferonnx.sealed import HEADER_BYTES, WRAP_SALT_BYTES, rewrap
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from inferonnx.app.owner.planning import plan_model, sample_of, suite_named
 from inferonnx.app.owner.writing import write_sealed
 from inferonnx.errors import TargetError
 from inferonnx.model import prepare
-from inferonnx.runtime.files import check_output
+from inferonnx.runtime.whole_files import check_output
 from inferonnx.sealed.manifest import check_model_name
 from inferonnx.sizes import parse_size
 

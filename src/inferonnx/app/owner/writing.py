@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inferonnx.crypto import Secret
-from inferonnx.runtime.files import whole_file
+from inferonnx.runtime.whole_files import whole_file
 from inferonnx.sealed import HEADER_BYTES, Manifest, Partition, SealWriter, lay_out_weights
 from inferonnx.sealed.constants import DATA_KEY_BYTES, WRAP_SALT_BYTES
 
