@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from inferonnx.app.host.keys import Key
 from inferonnx.app.host.opening import open_unplanned
 from inferonnx.app.owner.manifests import manifest_of
-from inferonnx.app.owner.writing import Draft, seal_into
+from inferonnx.app.owner.writing import SealDraft, seal_into
 from inferonnx.crypto import SUITES
 from inferonnx.plan import MemoryModel, Rates, assess
 
@@ -42,7 +42,7 @@ def stream_everywhere(prepared: Prepared, *, suite: str = "aes-256-gcm") -> Sess
         budget_bytes=None,
         strategy="everywhere",
     )
-    draft = Draft.of(prepared, plan)
+    draft = SealDraft.of(prepared, plan)
     key = Key.generate()
     with os.fdopen(os.memfd_create("inferonnx"), "w+b") as file:
         seal_into(

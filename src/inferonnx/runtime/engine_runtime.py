@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inferonnx.runtime.ort import Environment, Session, Value
+from inferonnx.runtime.ort import Environment, OrtSession, Value
 from inferonnx.runtime.ort_values import borrow
 from inferonnx.runtime.process import PrivateBuffer
 
@@ -19,9 +19,9 @@ class OrtRuntime:
         """Compute in `environment`."""
         self._environment = environment
 
-    def computation(self, partition: Partition) -> Session:
+    def computation(self, partition: Partition) -> OrtSession:
         """Make a partition's session from its skeleton."""
-        return Session(
+        return OrtSession(
             self._environment,
             partition.skeleton,
             partition.inputs,

@@ -50,7 +50,7 @@ class Value:
             self._environment.api.release_value(self.pointer)
 
 
-class Session:
+class OrtSession:
     """A skeleton, ready to run; its weight inputs are bound once and for all."""
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inferonnx.errors import EngineError, TensorError
 from inferonnx.runtime.addresses import address_of
-from inferonnx.runtime.ort import Environment, Session, Value
+from inferonnx.runtime.ort import Environment, OrtSession, Value
 from inferonnx.tensors import DType, Tensor
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _collection(environment: Environment, kind: int, parts: list[Value]) -> Valu
 
 def _empty_sequence(environment: Environment, kind: str) -> Value:
     """Return a sequence of nothing, which the C API can't build but an operator can."""
-    session = Session(environment, empty_sequence_model(DType.of_type(kind[len("seq(") : -1])))
+    session = OrtSession(environment, empty_sequence_model(DType.of_type(kind[len("seq(") : -1])))
     try:
         (value,) = session.run([])
     finally:

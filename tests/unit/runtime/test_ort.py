@@ -4,7 +4,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from inferonnx.errors import EngineError
-from inferonnx.runtime.ort import Environment, Session
+from inferonnx.runtime.ort import Environment, OrtSession
 from inferonnx.runtime.ort_values import borrow, dump, load
 from inferonnx.runtime.process import PrivateBuffer
 from inferonnx.tensors import DType
@@ -29,7 +29,7 @@ def test_run_reads_weights_from_the_buffer_that_they_are_bound_to(environment, f
     product = model(
         [helper.make_node("Mul", ["x", "w"], ["y"])], [value("x"), value("w")], [value("y")]
     )
-    session = Session(environment, product, ["x"], ["y"], ["w"])
+    session = OrtSession(environment, product, ["x"], ["y"], ["w"])
     buffer = PrivateBuffer(8)
     session.bind([borrow(environment, buffer, buffer.address, (DType.FLOAT, (2,), 8))])
     x = load(environment, floats(1, 2))
@@ -48,7 +48,7 @@ def test_a_broken_skeleton_is_an_error_that_keeps_onnxruntimes_words_private(env
         [value("y")],
     )
     with pytest.raises(EngineError) as caught:
-        Session(environment, secret, ["x"], ["y"])
+        OrtSession(environment, secret, ["x"], ["y"])
     assert "NoSuchOperator" in caught.value.private_text
     assert "NoSuch" not in str(caught.value) + caught.value.where + caught.value.hint
 
@@ -59,7 +59,7 @@ def test_a_failing_run_is_an_error_that_keeps_names_private(environment, floats)
         [value("x"), value("secret_y")],
         [value("z")],
     )
-    session = Session(environment, concat, ["x", "secret_y"], ["z"])
+    session = OrtSession(environment, concat, ["x", "secret_y"], ["z"])
     with pytest.raises(EngineError) as caught:
         session.run(
             [

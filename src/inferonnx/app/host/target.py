@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from inferonnx.errors import EngineError, TargetError
-from inferonnx.runtime.ort import Session as OrtSession
+from inferonnx.runtime.ort import OrtSession
 from inferonnx.runtime.ort_values import dump, load
 from inferonnx.tensors import DType, Tensor, parse_npy
 

@@ -15,7 +15,7 @@ from inferonnx.tensors import Tensor, as_tensor, encode_npy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inferonnx.app.owner.writing import Draft
+    from inferonnx.app.owner.writing import SealDraft
     from inferonnx.runtime.ort_values import Exported
 
 MAX_CHECK_BYTES = 1 << 20
@@ -23,7 +23,7 @@ MAX_CHECK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class ManifestFigures:
     """Figures of a trial, as the manifest keeps them: bytes, and seconds by partition."""
 
     arena_strategy: int = 0
@@ -37,10 +37,10 @@ class Measured:
 
 
 def manifest_of(
-    draft: Draft,
+    draft: SealDraft,
     *,
     name: str,
-    measured: Measured | None = None,
+    measured: ManifestFigures | None = None,
     sample: Mapping[str, Exported] | None = None,
     outputs: Mapping[str, Exported] | None = None,
 ) -> Manifest:
@@ -56,7 +56,7 @@ def manifest_of(
     from inferonnx import __version__
 
     prepared = draft.prepared
-    figures = measured or Measured()
+    figures = measured or ManifestFigures()
     shapes = {
         key: value.shape for key, value in (sample or {}).items() if isinstance(value, Tensor)
     }
@@ -101,12 +101,12 @@ def _timed(
     )
 
 
-def _widest_cut_bytes(draft: Draft) -> int:
+def _widest_cut_bytes(draft: SealDraft) -> int:
     alive = Liveness(draft.prepared.graph)
     return max((alive.boundary_bytes(cut) for cut in draft.plan.cuts), default=0)
 
 
-def _probe(draft: Draft) -> Probe | None:
+def _probe(draft: SealDraft) -> Probe | None:
     probe = draft.prepared.probe
     if probe is None:
         return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inferonnx.app.owner.planning import PlannedModel
     from inferonnx.graph import Graph
-    from inferonnx.plan import Partition
+    from inferonnx.plan import PlannedPartition
 
 
 def plan_facts(planned: PlannedModel, *, model: str, suite: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def plan_facts(planned: PlannedModel, *, model: str, suite: str) -> dict[str, An
     }
 
 
-def _operators(graph: Graph, part: Partition) -> list[dict[str, Any]]:
+def _operators(graph: Graph, part: PlannedPartition) -> list[dict[str, Any]]:
     return [
         {
             "name": graph.label(i),

@@ -17,7 +17,7 @@ from inferonnx.app.host.keys import Key
 from inferonnx.app.host.values import n_bytes
 from inferonnx.app.owner.manifests import manifest_of
 from inferonnx.app.owner.trial import Trial, run_trial
-from inferonnx.app.owner.writing import Draft, write_sealed
+from inferonnx.app.owner.writing import SealDraft, write_sealed
 from inferonnx.crypto import SUITES, Suite
 from inferonnx.errors import (
     EngineError,
@@ -82,7 +82,7 @@ class PlannedModel:
     """
 
     prepared: Prepared
-    draft: Draft
+    draft: SealDraft
     plan: Plan
     trial: Trial
     arena: tuple[int, int]
@@ -305,7 +305,7 @@ def _try(
     the arena grow by a second one. The first that holds no more than the
     activations and the usual overhead is taken.
     """
-    draft = Draft.of(prepared, plan)
+    draft = SealDraft.of(prepared, plan)
     key = Key.generate()
     text = encode_owner_key(key.owner)
     planned = plan.activation_bytes
@@ -343,7 +343,7 @@ def margin_bytes(prepared: Prepared) -> int:
     return MARGIN_BYTES + sum(map(n_bytes, sample_of(prepared.sample).values()))
 
 
-def _least(draft: Draft, trial: Trial, margin: int) -> int:
+def _least(draft: SealDraft, trial: Trial, margin: int) -> int:
     """Return the least budget that the measured division runs in."""
     in_a_pass = trial.floor_bytes + trial.pass_bytes + draft.largest_block_bytes
     return max(in_a_pass, trial.open_peak_bytes) + margin

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferonnx.app.host.comparing import Difference, check_agreement, compare
-from inferonnx.app.owner.manifests import Measured, manifest_of
+from inferonnx.app.owner.manifests import ManifestFigures, manifest_of
 from inferonnx.app.owner.planning import plan_model, sample_of, suite_named
 from inferonnx.app.owner.writing import write_sealed
 from inferonnx.errors import TargetError
@@ -161,12 +161,12 @@ def layout_for(target: str, strategy: str) -> str:
     return "native"
 
 
-def measured_by(planned: PlannedModel, budget_bytes: int) -> Measured:
+def measured_by(planned: PlannedModel, budget_bytes: int) -> ManifestFigures:
     """Return the figures of a plan as the manifest keeps them."""
     from inferonnx.app.owner.planning import margin_bytes
 
     trial = planned.trial
-    return Measured(
+    return ManifestFigures(
         arena_strategy=planned.arena[0],
         arena_bytes=planned.arena[1],
         pass_bytes=trial.pass_bytes + margin_bytes(planned.prepared),

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 
     from inferonnx.crypto import Suite
     from inferonnx.model import Prepared
-    from inferonnx.plan import Partition as PlannedPartition
-    from inferonnx.plan import Plan
+    from inferonnx.plan import Plan, PlannedPartition
     from inferonnx.sealed import OwnerKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """The partitions of a plan, their skeletons made and their weights laid out.
+class SealDraft:
+    """A plan with its skeletons made and its weights laid out: what would be sealed.
 
     Attributes:
         prepared: Gives the weights.
@@ -37,7 +36,7 @@ class Draft:
     partitions: tuple[Partition, ...]
 
     @classmethod
-    def of(cls, prepared: Prepared, plan: Plan) -> Draft:
+    def of(cls, prepared: Prepared, plan: Plan) -> SealDraft:
         """Make the skeletons of `plan`."""
         return cls(
             prepared=prepared,
@@ -53,7 +52,7 @@ class Draft:
 
 def write_sealed(
     path: str,
-    draft: Draft,
+    draft: SealDraft,
     manifest: Manifest,
     *,
     key: OwnerKey,
@@ -77,7 +76,7 @@ def write_sealed(
 
 def seal_into(
     file: BinaryIO,
-    draft: Draft,
+    draft: SealDraft,
     manifest: Manifest,
     *,
     key: OwnerKey,
@@ -115,7 +114,7 @@ def seal_into(
 
 
 def _write_segments(
-    file: BinaryIO, draft: Draft, writer: SealWriter, progress: Callable[[int, int], None]
+    file: BinaryIO, draft: SealDraft, writer: SealWriter, progress: Callable[[int, int], None]
 ) -> None:
     done, total = 0, sum(partition.block_bytes for partition in draft.partitions)
     for number, partition in enumerate(draft.partitions):
