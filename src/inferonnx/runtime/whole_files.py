@@ -143,14 +143,22 @@ def scratch_folder(parent: str | None = None) -> Iterator[str]:
         UsageError: `parent` is no folder.
         UnavailableError: The disk is full or refuses.
     """
+    import shutil
     import tempfile
 
+    parent = os.path.abspath(parent or tempfile.gettempdir())
+    # Named before it is made: tempfile's own folders are nobody's while they are being made,
+    # and an interrupt then would leave one behind.
+    folder = os.path.join(parent, f".inferonnx-{os.urandom(8).hex()}")
     try:
-        made = tempfile.TemporaryDirectory(dir=parent, prefix=".inferonnx-")
-    except OSError as error:
-        raise translate(error, parent or tempfile.gettempdir(), "making a folder in") from error
-    with made as folder:
+        try:
+            os.mkdir(folder, 0o700)
+        except OSError as error:
+            raise translate(error, parent, "making a folder in") from error
         yield folder
+    finally:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
 
 
 def _unfinished(folder: str, mode: int) -> tuple[BinaryIO, str]:
