@@ -58,7 +58,7 @@ def cnn(tmp_path_factory):
 @pytest.fixture(scope="session")
 def key_path(tmp_path_factory):
     """An owner's key file."""
-    from inferonnx.app.keys import Key
+    from inferonnx.app.host.keys import Key
 
     path = tmp_path_factory.mktemp("key") / "owner.key"
     Key.generate().save(path)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import inferonnx
-from inferonnx.app.keys import Key
+from inferonnx.app.host.keys import Key
 from inferonnx.errors import UnavailableError
 from inferonnx.tensors import as_tensor, encode_npy
 

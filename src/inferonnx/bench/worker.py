@@ -70,8 +70,8 @@ def _load_plain(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]
 
 def _load_stream(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
     """The sealed file, streamed within a budget; neither numpy nor onnx is loaded."""
-    from inferonnx.app.keys import Key
-    from inferonnx.app.opening import open as open_sealed
+    from inferonnx.app.host.keys import Key
+    from inferonnx.app.host.opening import open as open_sealed
     from inferonnx.runtime.files import read_file
     from inferonnx.tensors import parse_npz
 
@@ -99,8 +99,8 @@ def _load_stream(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object
 
 def _load_rate(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
     """Nothing but reading and opening all segments once, on one core."""
-    from inferonnx.app.keys import Key
-    from inferonnx.app.opening import open_file
+    from inferonnx.app.host.keys import Key
+    from inferonnx.app.host.opening import open_file
     from inferonnx.engine import BlockLoader
     from inferonnx.runtime.process import PrivateBuffer
 

@@ -100,7 +100,7 @@ def _stream(options: argparse.Namespace) -> int:
     from inferonnx.bench import bench_stream
     from inferonnx.bench.models import bench_cases
     from inferonnx.bench.stream import as_json
-    from inferonnx.runtime.files import whole_file
+    from inferonnx.runtime.whole_files import whole_file
 
     output = Path(options.output)
     progress = Progress()

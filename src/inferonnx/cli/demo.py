@@ -78,7 +78,7 @@ class _Stage:
         self._key = folder / "owner.key"
 
     def make_key(self) -> None:
-        from inferonnx.app.keys import Key
+        from inferonnx.app.host.keys import Key
 
         Key.generate().save(self._key)
         print("A key: it seals, opens and signs.            (inferonnx keygen)")
@@ -99,7 +99,7 @@ class _Stage:
         """Magika on a file."""
         import numpy as np
 
-        from inferonnx.app.demo import magika_answer, magika_input
+        from inferonnx.app.owner.demo import magika_answer, magika_input
         from inferonnx.model.plain import PlainModel
         from inferonnx.runtime.files import read_file
 
@@ -124,7 +124,7 @@ class _Stage:
         """A large model of the zoo on its own sample."""
         import numpy as np
 
-        from inferonnx.app.samples import load_arrays
+        from inferonnx.app.owner.samples import load_arrays
         from inferonnx.model.plain import PlainModel
 
         print(f"\nNow a large one: {name}, rebuilt with made-up weights.  (inferonnx zoo build)")
@@ -158,9 +158,9 @@ class _Stage:
         return self._models / name / f"{name}.onnx"
 
     def _seal(self, model: Path, sample: Path) -> Path:
-        from inferonnx.app.keys import Key
-        from inferonnx.app.samples import load_arrays
-        from inferonnx.app.sealing import seal
+        from inferonnx.app.host.keys import Key
+        from inferonnx.app.owner.samples import load_arrays
+        from inferonnx.app.owner.sealing import seal
 
         sealed = self._folder / f"{model.stem}.sealed"
         progress = Progress()
@@ -219,7 +219,7 @@ class _Stage:
 
     def _attack(self, sealed: Path, sample: Path) -> None:
         """Change one bit and show that the model refuses to run."""
-        from inferonnx.app.demo import forge
+        from inferonnx.app.owner.demo import forge
 
         forged = self._folder / "forged.sealed"
         offset = forge(sealed, forged)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from inferonnx.cli.verbs import VERBS
 from inferonnx.errors import InferonnxError, UsageError
-from inferonnx.runtime.files import check_output
+from inferonnx.runtime.whole_files import check_output
 from inferonnx.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def check_outputs(
         inputs: The other inputs: files, or folders of files.
 
     Raises:
-        UsageError, UnavailableError: As `runtime.files.check_output`.
+        UsageError, UnavailableError: As `runtime.whole_files.check_output`.
     """
     named = [getattr(options, name, None) for name in ("key", "passphrase_file")]
     files = [file for path in [*inputs, *named] if path for file in _files(path)]

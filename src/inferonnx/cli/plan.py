@@ -44,12 +44,12 @@ def add_parser(verbs: Verbs, name: str) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from inferonnx.app.plan_report import plan_facts
-    from inferonnx.app.planning import least_memory, plan_model
-    from inferonnx.app.sealing import layout_for
+    from inferonnx.app.owner.plan_report import plan_facts
+    from inferonnx.app.owner.planning import least_memory, plan_model
+    from inferonnx.app.owner.sealing import layout_for
     from inferonnx.model import prepare
     from inferonnx.report import plan_page, table
-    from inferonnx.runtime.files import whole_file
+    from inferonnx.runtime.whole_files import whole_file
 
     check_outputs([options.html], options=options, inputs=[options.model, options.input])
     progress = Progress()

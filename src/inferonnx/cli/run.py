@@ -12,8 +12,8 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.app.inputs import find_samples, read_sample
-from inferonnx.app.opening import open as open_sealed
+from inferonnx.app.host.inputs import find_samples, read_sample
+from inferonnx.app.host.opening import open as open_sealed
 from inferonnx.cli import interrupts
 from inferonnx.cli.keys import load_key
 from inferonnx.cli.options import add_json, add_key, add_memory, check_outputs, positive, verb
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from inferonnx.app.session import Session
+    from inferonnx.app.host.session import Session
     from inferonnx.cli.main import Verbs
     from inferonnx.engine import PassEvent
 
@@ -195,7 +195,7 @@ def _show(facts: dict[str, Any], *, wrote: str | None) -> None:
 
 def _write_trace(path: str, events: list[PassEvent]) -> None:
     """Write the events in Chrome's trace format: microseconds, one row for each kind."""
-    from inferonnx.runtime.files import whole_file
+    from inferonnx.runtime.whole_files import whole_file
 
     rows = [
         {

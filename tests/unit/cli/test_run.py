@@ -28,13 +28,15 @@ def test_run_keeps_its_budget_and_reports(sealed_cnn, key_path, sample, tmp_path
     assert {"open", "compute"} <= {event["cat"] for event in events}
 
 
-def test_run_loads_neither_numpy_nor_onnx(sealed_cnn, key_path, sample):
+def test_run_loads_neither_numpy_nor_onnx_nor_the_owners_side(sealed_cnn, key_path, sample):
     code = (
         "import sys\n"
         "from inferonnx.cli import main\n"
         f"code = main(['run', {str(sealed_cnn)!r}, '--key', {str(key_path)!r}, "
         f"'--input', {str(sample)!r}, '--memory', '200MiB'])\n"
-        "loaded = {'numpy', 'onnx', 'onnxruntime', 'socket', 'ssl', 'http'} & set(sys.modules)\n"
+        "unwanted = {'numpy', 'onnx', 'onnxruntime', 'socket', 'ssl', 'http'}\n"
+        "unwanted |= {'inferonnx.' + room for room in ('app.owner', 'model', 'report', 'zoo')}\n"
+        "loaded = unwanted & set(sys.modules)\n"
         "assert code == 0 and not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,111 @@
+import json
+
+import pytest
+
+import inferonnx
+from inferonnx.app.host.opening import open_unplanned
+from inferonnx.app.owner.planning import least_memory, memory_intensive_operators, plan_model
+from inferonnx.app.owner.sealing import layout_for
+from inferonnx.cli import main
+from inferonnx.errors import InfeasibleBudgetError, TargetError, UsageError
+from inferonnx.model import prepare
+from inferonnx.runtime.process import forget_peak, peak_resident_bytes
+from inferonnx.sizes import MIB
+
+SLACK_BYTES = 4 * MIB
+SLACK = 0.1
+
+
+def test_the_predicted_peak_is_the_measured_one(cnn, key_path, image, tmp_path, capsys):
+    assert (
+        main(["seal", str(cnn), "-o", str(tmp_path / "m"), "--key", str(key_path), "--json"]) == 0
+    )
+    predicted = json.loads(capsys.readouterr().out)["predicted_peak_bytes"]
+    import os
+    import subprocess
+    import sys
+
+    import numpy as np
+
+    np.savez(tmp_path / "in.npz", image=image)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "inferonnx", "run", str(tmp_path / "m"), "--json"),
+            *("--key", str(key_path), "--input", str(tmp_path / "in.npz"), "--repeat", "3"),
+        ],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
+    )
+    facts = json.loads(done.stdout)
+    above_floor = facts["peak_rss_bytes"] - 20 * MIB
+    assert abs(facts["peak_rss_bytes"] - predicted) <= max(SLACK_BYTES, SLACK * above_floor)
+    assert facts["peak_rss_bytes"] <= facts["budget_bytes"]
+
+
+def test_a_budget_that_nothing_fits_names_the_operator_and_the_least(cnn):
+    with prepare(cnn) as prepared, pytest.raises(InfeasibleBudgetError) as caught:
+        plan_model(prepared, budget_bytes=20 * MIB)
+    assert caught.value.node
+    assert 20 * MIB < caught.value.needed_bytes < 80 * MIB
+
+
+def test_the_least_budget_works_and_less_does_not(cnn, key_path, tmp_path):
+    with prepare(cnn) as prepared:
+        least = least_memory(prepared)
+    key = inferonnx.Key.load(key_path)
+    inferonnx.seal(cnn, tmp_path / "m", key=key, memory=least + MIB)
+    with pytest.raises(InfeasibleBudgetError):
+        inferonnx.seal(cnn, tmp_path / "n", key=key, memory=least - 4 * MIB)
+    assert not (tmp_path / "n").exists()
+
+
+def test_the_papers_plan_is_shown_and_sealed(cnn, key_path, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", str(cnn), "--strategy", "paper", "--json"]) == 0
+    output = capsys.readouterr()
+    facts = json.loads(output.out)
+    assert facts["strategy"] == "paper"
+    assert len(facts["partitions"]) == 2  # its sum is below the limit: split in half
+    assert "no operator stands alone" in output.err
+    (tmp_path / "memory_intensive_ops").mkdir()
+    (tmp_path / "memory_intensive_ops" / "operator_overhead.txt").write_text(
+        "Heaviest operators for cnn:\nconv2: 13.50x\nconv1: 12.00x\n\n"
+    )
+    assert main(["plan", str(cnn), "--strategy", "paper", "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)["partitions"]
+    assert ["conv2"] in [[op["name"] for op in part["operators"]] for part in alone]
+    seal = ["seal", str(cnn), "-o", "p.sealed", "--key", str(key_path), "--strategy", "paper"]
+    assert main(seal) == 0
+    with open_unplanned("p.sealed", key=inferonnx.Key.load(key_path)) as session:
+        assert session.figures.n_partitions == len(alone)
+
+
+def test_listed_operators_above_the_limit_are_memory_intensive(tmp_path):
+    path = tmp_path / "o.txt"
+    path.write_text("Heaviest operators for a:\nx: 12.01x\ny: 12.00x\n\n")
+    assert memory_intensive_operators(str(path), "a") == {"x"}
+    assert memory_intensive_operators(str(path), "b") == frozenset()
+    with pytest.raises(UsageError):
+        memory_intensive_operators(str(tmp_path / "none"), "a")
+
+
+def test_a_generic_target_has_no_cpu_layout(cnn, key_path, tmp_path):
+    key = inferonnx.Key.load(key_path)
+    report = inferonnx.seal(cnn, tmp_path / "m", key=key, memory="85MiB", target="generic")
+    assert report.planned.prepared.layout == "generic"
+    assert report.planned.prepared.probe is None
+
+
+def test_an_unknown_target_is_refused():
+    with pytest.raises(TargetError, match="no target"):
+        layout_for("riscv", "optimal")
+
+
+def test_forgetting_the_peak_begins_again():
+    before = peak_resident_bytes()
+    block = bytearray(64 * MIB)
+    assert peak_resident_bytes() >= before
+    del block
+    forget_peak()
+    assert peak_resident_bytes() < before + 64 * MIB
