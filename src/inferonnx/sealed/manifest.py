@@ -230,7 +230,6 @@ class Manifest:
         memory: Budget and measured parts of the peak.
         planned_shapes: Shapes of the inputs that the plan was measured with.
         notes: What could not be cut or split, for the owner.
-        sample_digest: Digest of the sample that was measured with; may be empty.
         probe: Known answer of CPU-specific operators; None where there are none.
         check: Check vector; None where the owner gave none.
         tags: Tags of all segments, in order; `SealWriter` fills them in.
@@ -248,7 +247,6 @@ class Manifest:
     memory: Memory
     planned_shapes: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...] = ()
-    sample_digest: str = ""
     probe: Probe | None = None
     check: Check | None = None
     tags: Blob = field(default=b"")
@@ -256,7 +254,7 @@ class Manifest:
     def __post_init__(self) -> None:
         if not is_model_name(self.name):
             raise refuse("name", f"is not 1 to {MAX_NAME_BYTES} bytes without control characters")
-        for name in ("producer", "strategy", "sample_digest"):
+        for name in ("producer", "strategy"):
             check_text(name, getattr(self, name))
         check_names("metadata", tuple(self.metadata))
         for text in self.metadata.values():
