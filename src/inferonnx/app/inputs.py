@@ -67,6 +67,15 @@ def find_samples(path: str) -> list[tuple[str, ...]]:
     return [files for entry in samples for files in find_samples(os.path.join(path, entry))]
 
 
+def sample_files(path: str | None) -> list[str]:
+    """Return every file of `find_samples` at `path`, of all samples; none without a path.
+
+    Raises:
+        UsageError: As `find_samples`.
+    """
+    return [file for sample in find_samples(path) for file in sample] if path else []
+
+
 def read_sample(files: Sequence[str], input_names: Sequence[str]) -> dict[str, Tensor]:
     """Return one of `find_samples`: input name to tensor.
 

@@ -86,9 +86,8 @@ def add_parser(verbs: Verbs, name: str) -> None:
 def _run(options: argparse.Namespace) -> int:
     samples = find_samples(options.input)
     outputs = Outputs(options.output, n_samples=len(samples), shows=not options.json)
-    check_outputs(
-        [outputs.file, options.trace], options=options, inputs=[options.model, options.input]
-    )
+    read = [options.model, *(file for files in samples for file in files)]
+    check_outputs([outputs.file, options.trace], options=options, inputs=read)
     pin = None
     if options.pin is not None:
         from inferonnx.sealed import parse_pin

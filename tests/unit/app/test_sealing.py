@@ -37,11 +37,27 @@ def test_an_operator_that_is_less_exact_with_packed_weights_keeps_them_constant(
     )
 
 
-def test_the_model_itself_is_never_overwritten(cnn, key_path):
-    before = cnn.read_bytes()
-    with pytest.raises(UsageError):
-        inferonnx.seal(cnn, cnn, key=inferonnx.Key.load(key_path), memory="85MiB")
-    assert cnn.read_bytes() == before
+@pytest.fixture
+def folder(cnn, tmp_path):
+    """A model with external data in two folders, and links to all of it."""
+    model = onnx.load(cnn)
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    onnx.save(model, tmp_path / "real" / "m.onnx", save_as_external_data=True, location="deep/w")
+    (tmp_path / "link.onnx").symlink_to("real/m.onnx")
+    (tmp_path / "deep").symlink_to("real/deep")
+    (tmp_path / "hard").hardlink_to(tmp_path / "real" / "deep" / "w")
+    return tmp_path
+
+
+@pytest.mark.parametrize("model", ["real/m.onnx", "link.onnx"])
+@pytest.mark.parametrize("output", ["real/m.onnx", "link.onnx", "real/deep/w", "deep/w", "hard"])
+def test_no_file_of_the_model_is_ever_overwritten(model, output, folder, key_path):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="never overwritten"):
+        inferonnx.seal(
+            folder / model, folder / output, key=inferonnx.Key.load(key_path), memory="85MiB"
+        )
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 class Stop(KeyboardInterrupt):

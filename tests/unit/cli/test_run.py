@@ -136,6 +136,17 @@ def test_no_input_is_overwritten(option, sealed_cnn, key_path, image, tmp_path, 
         assert (tmp_path / name).read_bytes() == content
 
 
+def test_no_input_behind_a_link_is_overwritten(here, samples, image, tmp_path, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    np.savez(tmp_path / "elsewhere" / "in.npz", image=image)
+    (samples[0] / "more").symlink_to("../elsewhere")
+    before = (tmp_path / "elsewhere" / "in.npz").read_bytes()
+    code = here("--input", samples[0], "--trace", tmp_path / "elsewhere" / "in.npz")
+    assert code == ExitCode.BAD_INPUT
+    assert "never overwritten" in capsys.readouterr().err
+    assert (tmp_path / "elsewhere" / "in.npz").read_bytes() == before
+
+
 def test_two_outputs_of_one_name_are_refused(here, sample, tmp_path, capsys):
     code = here("--input", sample, "-o", tmp_path / "a.npz", "--trace", tmp_path / "a.npz")
     assert code == ExitCode.BAD_INPUT
