@@ -180,7 +180,7 @@ def _bind(
         if name and name not in input_names:
             raise TensorError(
                 f"{path!r}: the model has no input {name!r}",
-                hint=f"Its inputs are: {', '.join(input_names)}.",
+                hint=f"Its inputs are: {', '.join(input_names) or 'none'}.",
             )
         if name and name in named:
             raise TensorError(f"{path!r}: input {name!r} is given twice", hint="Remove one.")
@@ -193,7 +193,7 @@ def _bind(
             if place is None:
                 raise TensorError(
                     f"{path!r}: more tensors than the model has inputs",
-                    hint=f"Its inputs are: {', '.join(input_names)}.",
+                    hint=f"Its inputs are: {', '.join(input_names) or 'none'}.",
                 )
             named[place] = tensor
     return named
