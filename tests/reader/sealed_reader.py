@@ -307,7 +307,7 @@ def check_manifest(tree):
     pairs(tree["planned_shapes"], shape)
     for values in (tree["inputs"], tree["outputs"]):
         each(values, value)
-        distinct([v[0] for v in values])
+    distinct([v[0] for v in tree["inputs"]])
     if tree["check"] is not None:
         members(tree["check"], "inputs outputs")
         pairs(tree["check"]["inputs"], integer)

@@ -223,7 +223,7 @@ class Manifest:
         strategy: How the plan was made: "optimal", "paper".
         metadata: The model's own metadata.
         inputs: The model's inputs, in order.
-        outputs: The model's outputs, in order.
+        outputs: The model's outputs, in order; one may be listed more than once.
         partitions: In the order of a pass; so are their blocks in the file.
         target: What the skeletons were made for.
         arena: Settings of the arena.
@@ -274,7 +274,6 @@ class Manifest:
     def _check_flow(self) -> None:
         """S-34: every value is made once, and before it is read."""
         check_names("inputs", tuple(value.name for value in self.inputs))
-        check_names("outputs", tuple(value.name for value in self.outputs))
         known = {value.name for value in self.inputs}
         for partition in self.partitions:
             if not known.issuperset(partition.inputs):
