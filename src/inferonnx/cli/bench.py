@@ -112,7 +112,7 @@ def _stream(options: argparse.Namespace) -> int:
             suites=options.suite,
             progress=progress,
         )
-        machine, rows = bench_stream(
+        machine, rows, failed = bench_stream(
             cases,
             key=key,
             memories=options.memory,
@@ -130,9 +130,9 @@ def _stream(options: argparse.Namespace) -> int:
         file.write(as_json(machine, rows).encode())
     print(_table(rows))
     print(f"wrote {report}")
-    for failure in machine["failed"]:
-        say_error(failure)
-    return ExitCode.UNAVAILABLE if machine["failed"] else ExitCode.DONE
+    for name, error in failed.items():
+        say_error(f"{name}: {error.message}", where=error.where, hint=error.hint)
+    return next((error.exit_code for error in failed.values()), ExitCode.DONE)
 
 
 def _table(rows: list[StreamBench]) -> str:

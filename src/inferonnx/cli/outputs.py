@@ -54,8 +54,8 @@ class Outputs:
             stack: When it ends without an error, the folder appears.
         """
         if self._path:
-            types = [value.type for value in session.get_outputs()]
-            check_destination(self._path, n_samples=self._n_samples, output_types=types)
+            types = {value.name: value.type for value in session.get_outputs()}
+            check_destination(self._path, n_samples=self._n_samples, output_types=[*types.values()])
         if self._folder:
             self._folder = stack.enter_context(whole_folder(self._folder))
 

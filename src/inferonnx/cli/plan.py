@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.cli.options import add_json, add_memory, check_outputs, verb
+from inferonnx.cli.options import add_json, add_memory, verb
 from inferonnx.cli.progress import Progress
-from inferonnx.cli.seal import add_planning, planning_arguments
+from inferonnx.cli.seal import add_planning, check_planning_output, planning_arguments
 from inferonnx.errors import ExitCode
 from inferonnx.sizes import format_size
 
@@ -51,7 +51,7 @@ def _plan(options: argparse.Namespace) -> int:
     from inferonnx.report import plan_page, table
     from inferonnx.runtime.whole_files import whole_file
 
-    check_outputs([options.html], options=options, inputs=[options.model, options.input])
+    check_planning_output(options.html, options)
     progress = Progress()
     arguments = planning_arguments(options)
     try:

@@ -68,6 +68,15 @@ def find_samples(path: str) -> list[tuple[str, ...]]:
     return [files for entry in samples for files in find_samples(os.path.join(path, entry))]
 
 
+def sample_files(path: str | None) -> list[str]:
+    """Return every file of `find_samples` at `path`, of all samples; none without a path.
+
+    Raises:
+        UsageError: As `find_samples`.
+    """
+    return [file for sample in find_samples(path) for file in sample] if path else []
+
+
 def read_sample(files: Sequence[str], input_names: Sequence[str]) -> dict[str, Tensor]:
     """Return one of `find_samples`: input name to tensor.
 
@@ -172,7 +181,7 @@ def _bind(
         if name and name not in input_names:
             raise TensorError(
                 f"{path!r}: the model has no input {name!r}",
-                hint=f"Its inputs are: {', '.join(input_names)}.",
+                hint=f"Its inputs are: {', '.join(input_names) or 'none'}.",
             )
         if name and name in named:
             raise TensorError(f"{path!r}: input {name!r} is given twice", hint="Remove one.")
@@ -185,7 +194,7 @@ def _bind(
             if place is None:
                 raise TensorError(
                     f"{path!r}: more tensors than the model has inputs",
-                    hint=f"Its inputs are: {', '.join(input_names)}.",
+                    hint=f"Its inputs are: {', '.join(input_names) or 'none'}.",
                 )
             named[place] = tensor
     return named

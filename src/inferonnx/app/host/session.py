@@ -151,7 +151,8 @@ class Session:
         for name in inputs:
             if name not in known:
                 raise TensorError(
-                    f"the model has no input {name!r}", hint=f"It has: {', '.join(known)}."
+                    f"the model has no input {name!r}",
+                    hint=f"It has: {', '.join(known) or 'none'}.",
                 )
         values = {}
         for declared in self.get_inputs():

@@ -49,4 +49,6 @@ def model_files(model: str | os.PathLike[str]) -> list[str]:
         for tensor in (*all_tensors(proto.graph), *of_functions)
         if is_external(tensor)
     }
-    return [path, *(os.path.join(os.path.dirname(path), place) for place in sorted(places))]
+    # Beside the name that was given, or beside the file where that is a link.
+    folders = dict.fromkeys((os.path.dirname(path), os.path.dirname(os.path.realpath(path))))
+    return [path, *(os.path.join(at, place) for at in folders for place in sorted(places))]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from inferonnx.app.host.comparing import Difference, check_agreement, compare
 from inferonnx.app.owner.manifests import ManifestFigures, manifest_of
 from inferonnx.app.owner.planning import plan_model, sample_of, suite_named
+from inferonnx.app.owner.samples import model_files
 from inferonnx.app.owner.writing import write_sealed
 from inferonnx.errors import TargetError
 from inferonnx.model import prepare
@@ -68,7 +69,8 @@ def seal(
 
     Args:
         model: The ONNX file; its external data beside it.
-        path: The sealed file; replaced only when the new one is complete.
+        path: The sealed file; replaced only when the new one is complete, and never a
+            file that the model consists of.
         key: The owner's key.
         memory: Peak resident memory to plan for, in bytes or as "85MiB".
         name: The model's name. Default: the stem of `path`.
@@ -82,6 +84,7 @@ def seal(
         progress: Told what happens.
 
     Raises:
+        UsageError: `path` is a file of the model.
         ModelError: The model can't be read or run.
         InfeasibleBudgetError: No plan fits.
         DifferenceError: The stream does not compute what plain onnxruntime does.
@@ -90,7 +93,8 @@ def seal(
     name = name or Path(path).stem
     check_model_name(name)
     chosen = suite_named(suite)
-    check_output(os.fspath(path), inputs=[os.fspath(model)])
+    # What is not there yet is no file of the model: most often nothing has to be read for this.
+    check_output(os.fspath(path), inputs=model_files(model) if os.path.lexists(path) else [])
     folder = os.path.dirname(os.fspath(path)) or "."
     with prepare(
         os.fspath(model),

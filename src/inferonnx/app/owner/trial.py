@@ -13,9 +13,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from inferonnx import errors
 from inferonnx.app.owner.sample_codec import decode_values, encode_values
-from inferonnx.errors import EngineError, InferonnxError, UnavailableError
+from inferonnx.errors import InferonnxError
+from inferonnx.runtime import children
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,8 @@ def run_trial(
 
     Raises:
         EngineError: onnxruntime refuses or fails a partition, which it names.
-        UnavailableError: The child died.
+        UnavailableError: The child died, or was killed.
+        InferonnxError: Whatever else the child met.
     """
     import subprocess
 
@@ -83,16 +84,10 @@ def run_trial(
     )
     head, _, body = done.stdout.partition(b"\n")
     if done.returncode or not head:
-        raise UnavailableError(
-            f"the process that measures the model ended with code {done.returncode}"
-        )
+        raise children.ended("the trial run of the model", done.returncode)
     figures = json.loads(head)
     if "error" in figures:
-        raise _rebuilt(figures["error"])
-    if "refused" in figures:
-        refusal = EngineError("onnxruntime refused a partition")
-        refusal.partition, refusal.private_text = figures["refused"]
-        raise refusal
+        raise children.met(figures["error"])
     figures["compute_s"] = tuple(figures["compute_s"])
     return Trial(**figures, outputs=decode_values(body))
 
@@ -102,23 +97,9 @@ def child() -> None:
     config = json.loads(sys.stdin.buffer.readline())
     try:
         answer, outputs = _measure(config)
-    except EngineError as error:
-        answer, outputs = {"refused": [error.partition, error.private_text]}, {}
     except InferonnxError as error:
-        kind, words = type(error).__name__, [error.message, error.where, error.hint]
-        answer, outputs = {"error": [kind, *words]}, {}
+        answer, outputs = {"error": children.told(error)}, {}
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + encode_values(outputs))
-
-
-def _rebuilt(words: list[str]) -> InferonnxError:
-    """Return the error that the child met, of its own class where that takes no more than words."""
-    kind, message, where, hint = words
-    found = getattr(errors, kind, InferonnxError)
-    try:
-        error: InferonnxError = found(message, where=where, hint=hint)
-    except TypeError:
-        error = EngineError(message, where=where, hint=hint)
-    return error
 
 
 def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Exported]]:
