@@ -15,11 +15,14 @@ from inferonnx.sealed import (
     encode_protected_owner_key,
     is_protected,
     parse_owner_key,
+    unwrap_data_key,
 )
 from inferonnx.sealed.constants import PASSPHRASE_SALT_BYTES, WRAP_SECRET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from inferonnx.sealed import VerifiedHeader
 
 
 class Key:
@@ -86,6 +89,14 @@ class Key:
         with whole_file(os.fspath(path), mode=0o600, replace=False) as file:
             file.write(text)
 
+    def data_key(self, verified: VerifiedHeader) -> Secret:
+        """Return the data key of a sealed file whose header is verified.
+
+        Raises:
+            KeyMismatchError, SignatureError, AuthenticationError: This key does not open it.
+        """
+        return unwrap_data_key(verified, self.owner)
+
     @property
     def public_key(self) -> str:
         """The owner, to everybody else: 64 hexadecimal digits."""
@@ -98,3 +109,15 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key(public_key={self.public_key!r}, public_id={self.public_id!r})"
+
+
+class DataKey:
+    """The key of one sealed model, which its owner has handed over; it opens no other."""
+
+    def __init__(self, secret: Secret) -> None:
+        """Hold the secret; it is not copied, so that who wipes it wipes this."""
+        self._secret = secret
+
+    def data_key(self, _verified: VerifiedHeader) -> Secret:
+        """Return the data key; whether it is this file's, the header's commitment tells."""
+        return self._secret

@@ -29,7 +29,6 @@ from inferonnx.sealed import (
     open_manifest,
     parse_header,
     parse_pin,
-    unwrap_data_key,
     verify_header,
 )
 from inferonnx.sizes import MIB, format_size, parse_size
@@ -37,7 +36,7 @@ from inferonnx.sizes import MIB, format_size, parse_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inferonnx.app.host.keys import Key
+    from inferonnx.app.host.keys import DataKey, Key
     from inferonnx.runtime.ort import Value
     from inferonnx.runtime.process import PrivateBuffer
     from inferonnx.sealed import FileKeys, Manifest, Pin
@@ -61,7 +60,7 @@ class OpenedFile(NamedTuple):
     opener: SegmentOpener
 
 
-def open_file(path: str, *, key: Key, pin: Pin | None = None) -> OpenedFile:
+def open_file(path: str, *, key: Key | DataKey, pin: Pin | None = None) -> OpenedFile:
     """Verify the header of a sealed file and open its manifest; no weight is read.
 
     (1) The header is well formed. (2) Its owner signed it. (3) It is the model that
@@ -79,7 +78,7 @@ def open_file(path: str, *, key: Key, pin: Pin | None = None) -> OpenedFile:
         verified = verify_header(header)  # (2)
         if pin is not None:
             check_pin(pin, verified)  # (3)
-        keys = file_keys(verified, unwrap_data_key(verified, key.owner))  # (4)
+        keys = file_keys(verified, key.data_key(verified))  # (4)
         offset = header.manifest_offset(source.size)
         sealed = source.read(offset, header.manifest_bytes)
         manifest = open_manifest(keys, sealed, file_bytes=source.size)  # (5)
@@ -94,7 +93,7 @@ def open_file(path: str, *, key: Key, pin: Pin | None = None) -> OpenedFile:
 def open(  # noqa: A001 - the name that users of files and archives know
     path: str | os.PathLike[str],
     *,
-    key: Key,
+    key: Key | DataKey,
     memory: int | str | None = None,
     pin: Pin | str | None = None,
     threads: int | None = None,
@@ -112,7 +111,7 @@ def open(  # noqa: A001 - the name that users of files and archives know
 
     Args:
         path: The sealed file.
-        key: The owner's key.
+        key: The owner's key, or the data key of this model.
         memory: Peak of this process's resident memory from here on, in bytes or as
             "85MiB"; what the process held before counts. Default: the budget that
             the model was sealed for.
@@ -123,7 +122,8 @@ def open(  # noqa: A001 - the name that users of files and archives know
             kept for their activations. Others wait for the next pass.
         as_numpy: Return numpy arrays where numpy is installed.
         page_drop: Let go of clean pages of libraries once they have started.
-        spin: Whether idle workers spin. Default: for passes of less than 30 ms.
+        spin: Whether idle workers spin. Default: for passes of less than 30 ms, and where
+            all weights stay in memory.
 
     Returns:
         A session; use it in `with`, or close it.
@@ -220,7 +220,7 @@ def _make_session(
         drop()
         environment = Environment.acquire(
             n_threads=n_threads,
-            spin=_spins(manifest) if spin is None else spin,
+            spin=_spins(manifest, budget, concurrency) if spin is None else spin,
             arena_strategy=strategy,
             arena_bytes=arena_bytes,
         )
@@ -345,8 +345,23 @@ def _without_bytes(manifest: Manifest) -> Manifest:
     )
 
 
-def _spins(manifest: Manifest) -> bool:
-    return sum(partition.time_us for partition in manifest.partitions) < SPIN_BELOW_US
+def _spins(manifest: Manifest, budget: int | None, concurrency: int) -> bool:
+    """Tell whether idle workers should spin: passes are short, or no opening wants their cores.
+
+    The environment is made before residency is known, so that what was measured when
+    sealing stands in for the floor here.
+    """
+    if sum(partition.time_us for partition in manifest.partitions) < SPIN_BELOW_US:
+        return True
+    memory = manifest.memory
+    all_resident = (
+        memory.floor_bytes
+        + memory.session_bytes
+        + manifest.arena.peak_bytes
+        + (concurrency - 1) * memory.call_bytes
+        + sum(partition.block_bytes for partition in manifest.partitions)
+    )
+    return budget is not None and all_resident <= budget
 
 
 def _keep_pages() -> None:

@@ -164,12 +164,23 @@ class Session:
             check_declared(declared, values[declared.name])
         return values
 
+    def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Tell whether inputs of these shapes keep to the budget."""
+        return self._extra_bytes(shapes) <= self.figures.budget_bytes - self.figures.peak_bytes
+
+    def _extra_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        """Return what inputs of these shapes may take beyond what was planned."""
+        memory = self._manifest.memory
+        grown = self._manifest.arena.peak_bytes + (
+            (self.figures.concurrency - 1) * memory.call_bytes
+        )
+        return int((_growth(shapes, self._manifest.planned_shapes) - 1) * grown)
+
     def _check_sizes(self, values: Mapping[str, Exported]) -> None:
         """Refuse inputs whose activations the budget may not hold."""
-        figures, memory = self.figures, self._manifest.memory
-        growth = _growth(values, self._manifest.planned_shapes)
-        grown = self._manifest.arena.peak_bytes + (figures.concurrency - 1) * memory.call_bytes
-        extra = int((growth - 1) * grown)
+        figures = self.figures
+        shapes = {name: v.shape for name, v in values.items() if isinstance(v, Tensor)}
+        extra = self._extra_bytes(shapes)
         if extra > figures.budget_bytes - figures.peak_bytes:
             needed = figures.peak_bytes + extra
             raise InfeasibleBudgetError(
@@ -188,7 +199,9 @@ class Session:
         return to_numpy(value)
 
 
-def _growth(values: Mapping[str, Exported], planned_shapes: Mapping[str, tuple[int, ...]]) -> float:
+def _growth(
+    shapes: Mapping[str, tuple[int, ...]], planned_shapes: Mapping[str, tuple[int, ...]]
+) -> float:
     """Return by how much activations may grow beside the plan; 1 when no input is larger.
 
     Linear in the first axis where it grew by one factor for all inputs (a batch),
@@ -198,14 +211,14 @@ def _growth(values: Mapping[str, Exported], planned_shapes: Mapping[str, tuple[i
     counted (docs/memory.md).
     """
     batches, others = {1.0}, {1.0}
-    for name, value in values.items():
+    for name, shape in shapes.items():
         planned = planned_shapes.get(name)
-        if planned is None or not isinstance(value, Tensor):
+        if planned is None:
             continue
-        if len(planned) != len(value.shape):
-            others.add(max(1.0, value.n_elements / max(1, prod(planned))))
+        if len(planned) != len(shape):
+            others.add(max(1.0, prod(shape) / max(1, prod(planned))))
             continue
-        for axis, (mine, theirs) in enumerate(zip(value.shape, planned, strict=True)):
+        for axis, (mine, theirs) in enumerate(zip(shape, planned, strict=True)):
             (others if axis else batches).add(max(1.0, mine / max(1, theirs)))
     batch_power = 1 if len(batches) <= 2 else 2
     return prod(factor**batch_power for factor in batches) * prod(f * f for f in others)

@@ -20,7 +20,7 @@ from inferonnx.errors import (
     UsageError,
 )
 from inferonnx.sealed import ValueInfo
-from inferonnx.tensors import DType, Tensor
+from inferonnx.tensors import Tensor
 
 PLENTY = "4GiB"
 
@@ -245,13 +245,11 @@ def test_a_budget_that_nothing_streams_into_is_kept_too(key, tmp_path):
     ],
 )
 def test_how_larger_inputs_are_reckoned(shape, growth):
-    value = Tensor(dtype=DType.FLOAT, shape=shape, data=bytes(4 * int(np.prod(shape))))
-    assert _growth({"x": value}, {"x": (1, 3, 16, 16)}) == growth
+    assert _growth({"x": shape}, {"x": (1, 3, 16, 16)}) == growth
 
 
 def test_two_inputs_that_grow_apart_multiply():
-    seq, past = (Tensor(dtype=DType.FLOAT, shape=(1, n), data=bytes(4 * n)) for n in (20, 30))
-    assert _growth({"a": seq, "b": past}, {"a": (1, 10), "b": (1, 10)}) == 4 * 9
+    assert _growth({"a": (1, 20), "b": (1, 30)}, {"a": (1, 10), "b": (1, 10)}) == 4 * 9
 
 
 def test_a_pin_may_be_text(sealed_cnn, key):
