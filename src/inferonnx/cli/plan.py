@@ -110,10 +110,7 @@ def _show(facts: dict[str, Any], table: Any) -> None:
     print(table(heads, rows))
     print(
         f"peak {format_size(facts['peak_bytes'])} of {format_size(facts['budget_bytes'])} "
-        f"(floor {format_size(facts['floor_bytes'])}, sessions "
-        f"{format_size(facts['session_bytes'])}, resident {format_size(facts['resident_bytes'])}, "
-        f"buffer {format_size(facts['buffer_bytes'])}, activations "
-        f"{format_size(facts['activation_bytes'])}); least {format_size(facts['least_bytes'])}"
+        f"({_peak_parts(facts)}); least {format_size(facts['least_bytes'])}"
     )
     print(
         f"latency {facts['latency_s'] * 1e3:.1f} ms predicted, "
@@ -121,6 +118,25 @@ def _show(facts: dict[str, Any], table: Any) -> None:
     )
     for note in facts["notes"]:
         print(f"note: {note}", file=sys.stderr)
+
+
+def _peak_parts(facts: dict[str, Any]) -> str:
+    """Return what the peak is made of: opening where that takes the most, else the parts."""
+    parts = {
+        name: facts[f"{kind}_bytes"]
+        for name, kind in (
+            ("floor", "floor"),
+            ("sessions", "session"),
+            ("resident", "resident"),
+            ("buffer", "buffer"),
+            ("activations", "activation"),
+        )
+    }
+    sums = ", ".join(f"{name} {format_size(n_bytes)}" for name, n_bytes in parts.items())
+    in_a_pass = sum(parts.values())
+    if in_a_pass >= facts["open_peak_bytes"]:
+        return sums
+    return f"while it is opened; in a pass {format_size(in_a_pass)}: {sums}"
 
 
 def _kinds(operators: list[dict[str, Any]]) -> list[str]:

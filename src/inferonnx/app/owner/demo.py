@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from inferonnx.errors import TensorError
 from inferonnx.sealed import HEADER_BYTES, parse_header
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -21,6 +24,24 @@ MAGIKA_WINDOW = 1024
 
 MAGIKA_PADDING = 256
 """Stands where a file has no more bytes: no byte has this value."""
+
+
+@contextmanager
+def npz_in_memory(name: Path, arrays: Mapping[str, NDArray[Any]]) -> Iterator[None]:
+    """Make `name` lead to an .npz file that lies in memory alone, as long as the context lasts.
+
+    Args:
+        name: A new link; child processes open it like any file.
+        arrays: What the file holds.
+    """
+    with os.fdopen(os.memfd_create("npz"), "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # names of its own keyword arguments
+        file.flush()
+        name.symlink_to(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+        try:
+            yield
+        finally:
+            name.unlink()
 
 
 def magika_input(content: bytes) -> NDArray[np.int32]:

@@ -21,6 +21,7 @@ def plan_facts(planned: PlannedModel, *, model: str, suite: str) -> dict[str, An
         "suite": suite,
         "budget_bytes": plan.budget_bytes,
         "peak_bytes": planned.peak_bytes,
+        "open_peak_bytes": planned.open_peak_bytes,
         "floor_bytes": plan.floor_bytes,
         "session_bytes": plan.session_bytes,
         "buffer_bytes": plan.buffer_bytes,

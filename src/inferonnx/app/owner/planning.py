@@ -26,7 +26,7 @@ from inferonnx.errors import (
     UsageError,
 )
 from inferonnx.graph import Liveness, partition_activation_bytes
-from inferonnx.plan import MemoryModel, Plan, Rates, plan_optimal
+from inferonnx.plan import MemoryModel, Plan, Rates, assess, plan_optimal
 from inferonnx.runtime.files import read_file
 from inferonnx.runtime.whole_files import scratch_folder
 from inferonnx.sealed import encode_owner_key
@@ -75,10 +75,11 @@ class PlannedModel:
     Attributes:
         prepared: The model taken apart.
         draft: What would be sealed.
-        plan: Predicted with measured figures.
+        plan: Predicted with what the trial of these very cuts measured, the margin
+            included; resident is what the engine will keep in the budget.
         trial: What was measured.
         arena: Strategy and initial bytes of the arena that needed the least.
-        least_bytes: Least budget at which this division runs.
+        margin_bytes: Added to what was measured, of a pass and of opening.
     """
 
     prepared: Prepared
@@ -86,12 +87,22 @@ class PlannedModel:
     plan: Plan
     trial: Trial
     arena: tuple[int, int]
-    least_bytes: int
+    margin_bytes: int
+
+    @property
+    def open_peak_bytes(self) -> int:
+        """Predicted peak while the model is opened, whatever stays resident later."""
+        return self.trial.open_peak_bytes + self.margin_bytes
 
     @property
     def peak_bytes(self) -> int:
         """Predicted peak of the process: of a pass, or of opening where that takes more."""
-        return max(self.plan.peak_bytes, self.trial.open_peak_bytes)
+        return max(self.plan.peak_bytes, self.open_peak_bytes)
+
+    @property
+    def least_bytes(self) -> int:
+        """Least budget at which this division runs: with nothing resident."""
+        return max(self.plan.least_bytes, self.open_peak_bytes)
 
     @property
     def latency_s(self) -> float:
@@ -166,7 +177,6 @@ def plan_model(
                 break
             raise
         if plan.cuts in tried:
-            tried[plan.cuts] = replace(tried[plan.cuts], plan=plan)  # better figures
             break
         try:
             found = _try(prepared, plan, chosen, scratch, progress)
@@ -177,10 +187,10 @@ def plan_model(
             keep_constant(prepared, part.start, part.stop, error.private_text)
             tried.clear()
             continue
-        tried[plan.cuts] = found
-        memory = _measured_memory(memory, plan, found.trial, margin_bytes(prepared))
+        memory = _measured_memory(memory, found)
         if found.trial.stream_bytes_per_s:
             rates = replace(rates, stream_bytes_per_s=found.trial.stream_bytes_per_s)
+        tried[plan.cuts] = replace(found, plan=_settled(found, memory, rates, budget_bytes))
     fitting = [found for found in tried.values() if found.least_bytes <= budget_bytes]
     if fitting:
         return min(fitting, key=lambda found: found.latency_s)
@@ -326,7 +336,7 @@ def _try(
                     plan=plan,
                     trial=trial,
                     arena=arena,
-                    least_bytes=_least(draft, trial, margin_bytes(prepared)),
+                    margin_bytes=margin_bytes(prepared),
                 )
             )
             if trial.pass_bytes <= planned + _PASS_OVERHEAD_BYTES + MIB:
@@ -343,26 +353,48 @@ def margin_bytes(prepared: Prepared) -> int:
     return MARGIN_BYTES + sum(map(n_bytes, sample_of(prepared.sample).values()))
 
 
-def _least(draft: SealDraft, trial: Trial, margin: int) -> int:
-    """Return the least budget that the measured division runs in."""
-    in_a_pass = trial.floor_bytes + trial.pass_bytes + draft.largest_block_bytes
-    return max(in_a_pass, trial.open_peak_bytes) + margin
+def _measured_memory(memory: MemoryModel, found: PlannedModel) -> MemoryModel:
+    """Return the memory model in which the plan that was tried holds what was measured.
 
-
-def _measured_memory(memory: MemoryModel, plan: Plan, trial: Trial, margin: int) -> MemoryModel:
-    """Return the memory model with the figures of a trial in place of estimates."""
-    estimated = sum(partition.session_bytes for partition in plan.partitions)
+    What a pass takes beside activations (code, fragmentation, workspace) and the
+    margin are floor.
+    """
+    plan, trial = found.plan, found.trial
     # Sessions are measured as the difference of two resident sizes, between which
     # pages were dropped: a figure far below the estimate says nothing.
-    scale = max(trial.session_bytes / estimated, LEAST_SESSION_SCALE) if estimated else 1.0
-    overhead = trial.pass_bytes - plan.activation_bytes  # code, fragmentation, workspace
-    return replace(
+    scale = 1.0
+    if plan.session_bytes:
+        scale = max(trial.session_bytes / plan.session_bytes, LEAST_SESSION_SCALE)
+    scaled = replace(
         memory,
-        floor_bytes=max(0, trial.floor_bytes - trial.session_bytes + overhead + margin),
+        floor_bytes=0,
         session_bytes=int(memory.session_bytes * scale),
         node_bytes=int(memory.node_bytes * scale),
         weight_input_bytes=int(memory.weight_input_bytes * scale),
     )
+    sessions = sum(
+        scaled.partition_session_bytes(n_nodes=part.n_nodes, n_weights=len(part.weights))
+        for part in found.draft.partitions
+    )
+    measured = trial.floor_bytes + trial.pass_bytes + found.margin_bytes
+    return replace(scaled, floor_bytes=max(0, measured - sessions - plan.activation_bytes))
+
+
+def _settled(found: PlannedModel, memory: MemoryModel, rates: Rates, budget: int) -> Plan:
+    """Return the plan that was tried with measured figures, and resident what the engine keeps."""
+    tried = found.plan
+    assessed = partial(
+        assess,
+        found.prepared.graph,
+        tried.cuts,
+        memory=memory,
+        rates=rates,
+        strategy=tried.strategy,
+    )
+    plan: Plan = assessed(budget_bytes=None)
+    if plan.least_bytes <= budget:
+        plan = assessed(budget_bytes=budget)
+    return replace(plan, budget_bytes=budget)
 
 
 def keep_constant(prepared: Prepared, start: int, stop: int, reason: str) -> None:

@@ -1,9 +1,18 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from golden import trained
 from inferonnx.app.host.checking import inspect
-from inferonnx.app.owner.demo import MAGIKA_PADDING, MAGIKA_WINDOW, forge, magika_input
+from inferonnx.app.owner.demo import (
+    MAGIKA_PADDING,
+    MAGIKA_WINDOW,
+    forge,
+    magika_input,
+    npz_in_memory,
+)
 from inferonnx.errors import TensorError
 from inferonnx.sealed import HEADER_BYTES
 
@@ -50,3 +59,17 @@ def test_a_forgery_differs_in_one_bit_of_the_weights(sealed_cnn, tmp_path):
     assert (original[offset] ^ forged[offset]).bit_count() == 1
     weights = inspect(str(sealed_cnn))["segments_bytes"]
     assert HEADER_BYTES <= offset < HEADER_BYTES + weights
+
+
+def test_an_input_for_other_processes_lies_in_memory_alone(tmp_path):
+    name, kept = tmp_path / "in.npz", np.arange(3.0)
+    show = "import sys, numpy; print(numpy.load(sys.argv[1])['x'].tolist())"
+    with npz_in_memory(name, {"x": kept}):
+        assert list(tmp_path.iterdir()) == [name]
+        assert "memfd:" in str(name.resolve())
+        for _ in range(2):  # each reads it from its beginning
+            done = subprocess.run(
+                [sys.executable, "-c", show, str(name)], capture_output=True, text=True, check=True
+            )
+            assert done.stdout == f"{kept.tolist()}\n"
+    assert not list(tmp_path.iterdir())

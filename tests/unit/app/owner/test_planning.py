@@ -1,16 +1,48 @@
 import json
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import inferonnx
 from inferonnx.app.host.opening import open_unplanned
+from inferonnx.app.owner.plan_report import plan_facts
 from inferonnx.app.owner.planning import least_memory, memory_intensive_operators, plan_model
 from inferonnx.app.owner.sealing import layout_for
 from inferonnx.cli import main
 from inferonnx.errors import InfeasibleBudgetError, TargetError, UsageError
 from inferonnx.model import prepare
+from inferonnx.plan import choose_resident
 from inferonnx.runtime.process import forget_peak, peak_resident_bytes
 from inferonnx.sizes import MIB
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Six products of 4 MiB each: more than the engine takes to be opened."""
+    rng = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(rng.standard_normal((1024, 1024), np.float32) / 32, f"w{i}")
+        for i in range(6)
+    ]
+    nodes = [
+        helper.make_node("MatMul", [f"v{i}", f"w{i}"], [f"v{i + 1}"], name=f"dense{i}")
+        for i in range(6)
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("v0", TensorProto.FLOAT, [1, 1024])],
+        [helper.make_tensor_value_info("v6", TensorProto.FLOAT, [1, 1024])],
+        weights,
+    )
+    path = tmp_path_factory.mktemp("wide") / "wide.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
+    return path
+
 
 SLACK_BYTES = 4 * MIB
 SLACK = 0.1
@@ -24,8 +56,6 @@ def test_the_predicted_peak_is_the_measured_one(cnn, key_path, image, tmp_path, 
     import os
     import subprocess
     import sys
-
-    import numpy as np
 
     np.savez(tmp_path / "in.npz", image=image)
     done = subprocess.run(
@@ -58,6 +88,50 @@ def test_the_least_budget_works_and_less_does_not(cnn, key_path, tmp_path):
     with pytest.raises(InfeasibleBudgetError):
         inferonnx.seal(cnn, tmp_path / "n", key=key, memory=least - 4 * MIB)
     assert not (tmp_path / "n").exists()
+
+
+PARTS = ("floor", "session", "buffer", "resident", "activation")
+
+
+def in_a_pass(facts):
+    return sum(facts[f"{part}_bytes"] for part in PARTS)
+
+
+@pytest.mark.parametrize("strategy", ["optimal", "paper"])
+def test_of_a_tiny_model_opening_is_the_peak_and_the_least(cnn, strategy, capsys):
+    command = ["plan", str(cnn), "--memory", "80MiB", "--strategy", strategy]
+    assert main([*command, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert in_a_pass(facts) < facts["open_peak_bytes"]
+    assert facts["least_bytes"] == facts["peak_bytes"] == facts["open_peak_bytes"]
+    assert facts["budget_bytes"] == 80 * MIB
+    assert (facts["streamed_bytes"], facts["buffer_bytes"]) == (0, 0)  # as the engine will do
+    assert main(command) == 0
+    assert "of 80.0 MiB (while it is opened; in a pass " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("budget", [1, 50, 64, 200], ids=lambda mib: f"{mib} MiB")
+@pytest.mark.parametrize("strategy", ["optimal", "paper"])
+def test_a_plan_is_one_with_itself_and_with_the_engine(wide, strategy, budget, key_path, tmp_path):
+    with prepare(wide) as prepared:
+        planned = plan_model(prepared, budget_bytes=budget * MIB, strategy=strategy, enforce=False)
+    facts = plan_facts(planned, model="wide", suite="aes-256-gcm")
+    assert facts["peak_bytes"] == in_a_pass(facts) > facts["open_peak_bytes"]
+    assert facts["least_bytes"] <= facts["peak_bytes"]
+    assert facts["budget_bytes"] == budget * MIB
+    fits = facts["least_bytes"] <= facts["budget_bytes"]
+    assert fits == (facts["peak_bytes"] <= facts["budget_bytes"]) == (budget > 1)
+    measured = planned.trial.floor_bytes + planned.trial.pass_bytes + planned.margin_bytes
+    assert in_a_pass(facts) == measured + facts["buffer_bytes"] + facts["resident_bytes"]
+    blocks = [partition.block_bytes for partition in planned.draft.partitions]
+    if fits:
+        kept, buffer_bytes = choose_resident(blocks, available_bytes=budget * MIB - measured)
+        assert (facts["buffer_bytes"], facts["resident_bytes"]) == (
+            buffer_bytes,
+            sum(blocks[i] for i in kept),
+        )
+    else:
+        assert (facts["buffer_bytes"], facts["resident_bytes"]) == (max(blocks), 0)
 
 
 def test_the_papers_plan_is_shown_and_sealed(cnn, key_path, tmp_path, capsys, monkeypatch):
