@@ -168,6 +168,7 @@ def _facts(session: Session, latency_ms: list[float], *, n_samples: int) -> dict
         "latency_ms": [round(ms, 3) for ms in latency_ms],
         "first_latency_ms": round(latency_ms[0], 3),
         "open_ms": round(figures.open_ms, 3),
+        "probe_ms": None if figures.probe_ms is None else round(figures.probe_ms, 3),
         "peak_rss_bytes": peak_resident_bytes(),
         "predicted_peak_bytes": figures.peak_bytes,
         "budget_bytes": figures.budget_bytes,
