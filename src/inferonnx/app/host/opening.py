@@ -225,7 +225,9 @@ def _make_session(
             arena_bytes=arena_bytes,
         )
         drop()
+        probe_start_s = time.perf_counter()
         check_target(manifest, environment)
+        probe_ms = (time.perf_counter() - probe_start_s) * 1e3 if manifest.probe else None
         drop()
         before = process.resident_bytes() or 0
         loader = BlockLoader(source, opened.opener, n_threads=n_threads)
@@ -247,6 +249,7 @@ def _make_session(
             concurrency=concurrency,
             session_bytes=max(0, (process.resident_bytes() or 0) - before),
             start_s=start_s,
+            probe_ms=probe_ms,
             peak_before=peak_before,
         )
         return Session(
@@ -275,6 +278,7 @@ def _place(
     concurrency: int,
     session_bytes: int,
     start_s: float,
+    probe_ms: float | None,
     peak_before: int,
 ) -> Figures:
     """Divide the budget: what is left beside floor, a pass and waiting calls holds weights.
@@ -286,6 +290,7 @@ def _place(
         concurrency: Calls that may share a pass.
         session_bytes: What making the sessions took.
         start_s: When opening began, by the performance counter.
+        probe_ms: What the probe took; None where the file has none.
         peak_before: VmHWM when opening began, in bytes.
 
     Raises:
@@ -315,6 +320,7 @@ def _place(
         budget_bytes=budget,
         concurrency=concurrency,
         open_ms=(time.perf_counter() - start_s) * 1e3,
+        probe_ms=probe_ms,
     )
 
 

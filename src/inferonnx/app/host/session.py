@@ -28,7 +28,8 @@ class Figures(NamedTuple):
 
     Bytes; `peak_bytes` is the predicted peak of the process, `floor_bytes` what it
     held when everything but weights and activations was there, `session_bytes` the
-    part of it that the sessions of all partitions took.
+    part of it that the sessions of all partitions took. Milliseconds; `probe_ms` is
+    the part of `open_ms` that the probe took, None where the file has none.
     """
 
     n_partitions: int
@@ -42,6 +43,7 @@ class Figures(NamedTuple):
     budget_bytes: int
     concurrency: int
     open_ms: float
+    probe_ms: float | None
 
 
 class Session:

@@ -74,6 +74,15 @@ def test_nothing_resident_gives_the_same_bits_as_all_resident(sealed_cnn, key, i
             np.testing.assert_array_equal(np.asarray(streamed), resident)
 
 
+def test_the_probe_is_part_of_opening_where_the_file_has_one(cnn, sealed_cnn, key, tmp_path):
+    generic = tmp_path / "generic.sealed"
+    inferonnx.seal(cnn, generic, key=key, memory="85MiB", target="generic")
+    with inferonnx.open(generic, key=key, memory=PLENTY) as session:
+        assert session.figures.probe_ms is None
+    with inferonnx.open(sealed_cnn, key=key, memory=PLENTY) as session:
+        assert 0 < session.figures.probe_ms < session.figures.open_ms
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
