@@ -342,7 +342,7 @@ def _try(
             if trial.pass_bytes <= planned + _PASS_OVERHEAD_BYTES + MIB:
                 break
     # By floor and pass together: what an arena holds from the start is part of the floor.
-    return min(found, key=lambda one: one.least_bytes)
+    return min(found, key=lambda one: one.trial.floor_bytes + one.trial.pass_bytes)
 
 
 def margin_bytes(prepared: Prepared) -> int:
