@@ -330,7 +330,8 @@ def _try(
             )
             if trial.pass_bytes <= planned + _PASS_OVERHEAD_BYTES + MIB:
                 break
-    return min(found, key=lambda one: one.trial.pass_bytes)
+    # By floor and pass together: what an arena holds from the start is part of the floor.
+    return min(found, key=lambda one: one.trial.floor_bytes + one.trial.pass_bytes)
 
 
 def margin_bytes(prepared: Prepared) -> int:

@@ -171,6 +171,7 @@ def _facts(session: Session, latency_ms: list[float], *, n_samples: int) -> dict
         "probe_ms": None if figures.probe_ms is None else round(figures.probe_ms, 3),
         "peak_rss_bytes": peak_resident_bytes(),
         "predicted_peak_bytes": figures.peak_bytes,
+        "floor_bytes": figures.floor_bytes,
         "budget_bytes": figures.budget_bytes,
         "partitions": figures.n_partitions,
         "resident_partitions": figures.n_resident,
