@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferonnx.errors import InfeasibleBudgetError
-from inferonnx.sizes import format_size
+from inferonnx.sizes import MIB, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,5 +59,5 @@ def infeasible(
         needed_bytes=needed_bytes,
         budget_bytes=budget_bytes,
         node=node,
-        hint=f"Give at least {needed_bytes} bytes of memory.",
+        hint=f"Give it --memory {-(-needed_bytes // MIB)}MiB.",
     )
