@@ -169,6 +169,13 @@ class KeyFileError(InferonnxError):
     code = "key"
 
 
+class CertificateError(InferonnxError):
+    """A certificate or chain can't be read, or is not for the key that it should be for."""
+
+    code = "certificate"
+    usual_hint = "Give the certificate first, then what signed it, each in PEM."
+
+
 class DifferenceError(InferonnxError):
     """Two results that must agree do not."""
 

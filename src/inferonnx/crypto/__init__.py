@@ -1,7 +1,9 @@
 """Cryptography: AEAD suites, hashes, sub-keys, signatures.
 
 The only room that imports `cryptography` and loads libaegis. Nothing here is
-home-made, nothing reads a clock or draws a random byte: those are arguments.
+home-made, nothing reads a clock or draws a random byte: those are arguments. The
+server's TLS key and certificates are in `crypto.x509`, which is imported by name,
+since few processes need it.
 """
 
 from __future__ import annotations
