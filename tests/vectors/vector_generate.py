@@ -1,4 +1,4 @@
-"""Make the test vectors of the sealed file: deterministic, one cause each.
+"""Make the test vectors of the sealed file and of owners' requests: one cause each.
 
 python tests/vectors/vector_generate.py        # writes the JSON files beside it
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from key_vectors import key_vectors
 from manifest_vectors import manifests
+from owner_request_vectors import owner_request_vectors
 from sealed_vectors import (
     flipped,
     good,
@@ -72,6 +73,7 @@ def all_files() -> dict[str, str]:
         },
         "keys.json": {"warning": WARNING, **key_vectors()},
         "merkle.json": {"vectors": merkle_vectors()},
+        "owner-requests.json": {"warning": WARNING, "vectors": owner_request_vectors()},
     }
     return {
         name: json.dumps(tree, indent=1, ensure_ascii=True) + "\n" for name, tree in trees.items()
