@@ -14,6 +14,7 @@ from inferonnx.control import (
     NonceBook,
     OwnerHeader,
     OwnerRequest,
+    Role,
     encode_owner_header,
     encode_owner_request,
     parse_owner_header,
@@ -21,6 +22,7 @@ from inferonnx.control import (
     verify_owner_request,
 )
 from inferonnx.control.owner_requests import LABEL_OWNER_REQUEST
+from inferonnx.control.tokens import new_token
 from inferonnx.crypto import Secret, ed25519_public_key, ed25519_sign, ed25519_verify
 from inferonnx.errors import (
     ModelNameError,
@@ -242,3 +244,9 @@ def test_a_header_with_a_character_changed_is_another_or_refused(text, place, ch
     except OwnerRequestError:
         return
     assert encode_owner_header(parsed) == changed
+
+
+def test_a_token_is_no_header():
+    token, _ = new_token(bytes(38), roles=[Role.MANAGE], expires_s=5)
+    with pytest.raises(OwnerRequestError):
+        parse_owner_header(token)
