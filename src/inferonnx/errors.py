@@ -176,6 +176,54 @@ class CertificateError(InferonnxError):
     usual_hint = "Give the certificate first, then what signed it, each in PEM."
 
 
+class ConfigError(InferonnxError):
+    """The server's configuration has an unknown key, a wrong value, or contradicts itself."""
+
+    code = "config"
+    usual_hint = "docs/serve-config.md lists every key."
+
+
+class ModelNameError(InferonnxError):
+    """A name or version is none that a served model can have."""
+
+    code = "model.name"
+
+
+class UnauthenticatedError(InferonnxError):
+    """Nobody is known to be asking: no credentials, or none that hold."""
+
+    code = "access.unauthenticated"
+    exit_code = ExitCode.REFUSED
+
+
+class ForbiddenError(InferonnxError):
+    """Who asks is known and has not the role for it."""
+
+    code = "access.forbidden"
+    exit_code = ExitCode.REFUSED
+
+
+class OwnerRequestError(InferonnxError):
+    """What should be a request that an owner signed is not in the form of one."""
+
+    code = "owner.request"
+
+
+class OwnerRefusedError(InferonnxError):
+    """The signature does not fit the request, or is another owner's."""
+
+    code = "owner.refused"
+    exit_code = ExitCode.REFUSED
+
+
+class NonceError(InferonnxError):
+    """The nonce of a signed request is not this server's, is too old, or was used before."""
+
+    code = "owner.nonce"
+    exit_code = ExitCode.REFUSED
+    usual_hint = "Ask the server for a new one and sign again."
+
+
 class DifferenceError(InferonnxError):
     """Two results that must agree do not."""
 

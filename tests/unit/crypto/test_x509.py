@@ -305,7 +305,7 @@ def test_keys_of_other_kinds_are_hashed_as_openssl_does(private):
 
 
 @openssl_is_there
-def test_a_key_in_compressed_form_is_refused(tmp_path):
+def test_a_key_in_compressed_form_is_refused(tmp_path):  # O-03
     path = str(tmp_path / "k.pem")
     new = openssl("genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
     openssl("ec", "-conv_form", "compressed", "-out", path, given=new)
