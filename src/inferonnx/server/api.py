@@ -66,11 +66,12 @@ class Api:
             call = Call(exchange=exchange, segments=segments, caller=caller)
             reply = await self._endpoints[route.endpoint](call)  # (4)
         except (ClientGoneError, asyncio.CancelledError):
-            self._note(exchange, path, caller_name, 499, begun, None)
+            self._note(exchange, path=path, caller=caller_name, status=499, begun=begun)
             raise
         except (InferonnxError, MemoryError) as caught:
             error, reply = caught, failure(caught)
-        self._note(exchange, path, caller_name, reply.status, begun, error)
+        status = reply.status
+        self._note(exchange, path=path, caller=caller_name, status=status, begun=begun, error=error)
         return reply
 
     def _caller(self, exchange: Exchange) -> Caller:
@@ -86,11 +87,12 @@ class Api:
     def _note(
         self,
         exchange: Exchange,
+        *,
         path: str,
         caller: str,
         status: int,
         begun: float,
-        error: BaseException | None,
+        error: BaseException | None = None,
     ) -> None:
         told = error.message if isinstance(error, InferonnxError) else None
         self._log.event(

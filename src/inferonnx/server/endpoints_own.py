@@ -6,6 +6,7 @@ server's TLS key, a nonce, name, version and model (docs/owner-requests.md).
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -42,9 +43,11 @@ PAGE_HEADERS = (
     # Nothing but the page itself: no other origin, no inline script by injection.
     (
         "Content-Security-Policy",
-        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'",
+        (
+            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+            "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+            "frame-ancestors 'none'"
+        ),
     ),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
@@ -106,7 +109,7 @@ class OwnEndpoints:
         stored = self._context.models.stored(name, version)
         self.verified(call, Action.DELETE, name, version, stored.model_id)
         await self._context.models.remove(name, version)
-        await self._context.repository.remove(name, version)
+        await asyncio.to_thread(self._context.repository.remove, name, version)
         return replies.empty(204)
 
     async def csr(self, _call: Call) -> Reply:
