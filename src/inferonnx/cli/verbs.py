@@ -27,6 +27,7 @@ VERBS = {
     "inspect": Verb("inspect", "say what a sealed file is"),
     "check": Verb("inspect", "check every byte of a sealed file"),
     "rewrap": Verb("keys", "give a sealed file to a new wrapping key"),
+    "token": Verb("token", "make a token for clients of a server"),
     "verify": Verb("verify", "compare a sealed model with plain onnxruntime"),
     "zoo": Verb("zoo", "build published models, fetch trained ones"),
     "bench": Verb("bench", "measure the sealed stream against plain onnxruntime"),
