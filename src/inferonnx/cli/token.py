@@ -18,7 +18,7 @@ from inferonnx.control import (
     parse_roles,
 )
 from inferonnx.errors import ExitCode
-from inferonnx.runtime.files import check_output, whole_file
+from inferonnx.runtime.whole_files import check_output, whole_file
 
 if TYPE_CHECKING:
     import argparse

@@ -24,6 +24,7 @@ VERBS = {
     "plan": Verb("plan", "show how a model would be cut for a memory budget"),
     "seal": Verb("seal", "turn an ONNX model into one encrypted, signed file"),
     "run": Verb("run", "run a sealed model inside a memory budget"),
+    "serve": Verb("serve", "serve sealed models over TLS to Triton's, KServe's and any client"),
     "inspect": Verb("inspect", "say what a sealed file is"),
     "check": Verb("inspect", "check every byte of a sealed file"),
     "rewrap": Verb("keys", "give a sealed file to a new wrapping key"),
