@@ -62,7 +62,7 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Setting) -> None:
             setting.flag, dest=setting.field, action=stores, default=None, help=setting.meaning
         )
         return
-    several: dict[str, Any] = {"nargs": "+"} if isinstance(setting.default, tuple) else {}
+    several: dict[str, Any] = {"nargs": "+"} if type(setting.default) is tuple else {}
     parser.add_argument(
         setting.flag,
         dest=setting.field,
