@@ -38,14 +38,16 @@ def check_output(path: str, *, inputs: Sequence[str] = (), replace: bool = True)
     try:
         if not stat.S_ISDIR(os.stat(folder).st_mode):  # (1)
             raise NotADirectoryError(errno.ENOTDIR, "", folder)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "", folder)
         status = os.stat(target) if os.path.lexists(target) else None
+        irregular = status is not None and not stat.S_ISREG(status.st_mode)
+        # What no right would help with is told first: others than root can't write to /dev.
+        if not irregular and not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "", folder)
     except OSError as error:
         raise translate(error, path, "writing") from error
     if status is None:
         return
-    if not stat.S_ISREG(status.st_mode):  # (2) a rename would replace the device or pipe itself
+    if irregular:  # (2) a rename would replace the device or pipe itself
         raise UsageError(f"{path!r} is no regular file", hint="Choose another name.")
     for name in inputs:
         if os.path.exists(name) and os.path.samefile(name, target):  # (4)
