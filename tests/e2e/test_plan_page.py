@@ -1,12 +1,8 @@
-"""The plan's page in a real browser: what a person sees, points at, types and drags.
-
-Where no Chromium is installed there is nothing to test with, and the tests say so.
-"""
+"""The plan's page in a real browser: what a person sees, points at, types and drags."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from inferonnx.report import PLAN_SCHEMA, plan_page
+from machine import tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,9 +76,7 @@ def sample(n: int, **changes: object) -> dict:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """A Chromium with a profile of its own, shared by this file's tests."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no Chromium here; on Debian: apt install chromium chromium-driver")
+    chromium, driver = tool("chromium", "chromium"), tool("chromedriver", "chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for flag in FLAGS.split():

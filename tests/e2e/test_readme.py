@@ -13,6 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from conftest import small_cnn
+from machine import tool
 
 TEXT = (Path(__file__).parents[2] / "README.md").read_text()
 SHOWN = re.compile(r"\S+: \w+ \[[\d, ]+\], largest [-\d.e]+ at \d+")
@@ -51,6 +52,7 @@ def model_at(path):
 @pytest.fixture
 def shell(tmp_path):
     """A shell in an empty folder that knows the command `inferonnx`."""
+    bash = tool("bash", "bash")
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "inferonnx"
     script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m inferonnx "$@"\n')
@@ -60,7 +62,7 @@ def shell(tmp_path):
 
     def run(command):
         return subprocess.run(
-            ["bash", "-c", command],
+            [bash, "-c", command],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -72,6 +74,7 @@ def shell(tmp_path):
 
 
 def test_the_session_runs_as_written(shell, tmp_path):
+    tool("dd", "coreutils")
     codes = []
     for command, shown in session():
         if command.startswith("inferonnx zoo build "):
