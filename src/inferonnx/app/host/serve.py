@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx import __version__
 from inferonnx.app.host.keys import Key
 from inferonnx.app.host.serving import EngineOpener, warm_up
 from inferonnx.control import SECRET_BYTES, NonceBook, config_digest, encode_config
@@ -72,12 +71,15 @@ class Started(NamedTuple):
 class Server:
     """One running server."""
 
-    def __init__(self, config: ServerConfig, log: Log, *, page: bytes = b"") -> None:
+    def __init__(
+        self, config: ServerConfig, log: Log, *, version: str, page: bytes = b""
+    ) -> None:
         """Make what needs no event loop.
 
         Args:
             config: Effective configuration.
             log: Where events go.
+            version: Of this software, for clients.
             page: The status page.
 
         Raises:
@@ -86,6 +88,7 @@ class Server:
         """
         self.config = config
         self._log = log
+        self._version = version
         self._page = page
         process.forbid_core_dumps()
         _refuse_swap()
@@ -195,7 +198,7 @@ class Server:
             models=models,
             ledger=ledger,
             clock_s=time.time,
-            version=__version__,
+            version=self._version,
             page=self._page,
             owner=config.owner,
             started_s=time.time(),
