@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from inferonnx.server.connection import Peer
-
-    Bytes = bytes | bytearray | memoryview
+    from inferonnx.server.pieces import Bytes
 
 JSON = "application/json"
 
