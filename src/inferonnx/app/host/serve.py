@@ -34,6 +34,7 @@ from inferonnx.server.models import Models
 from inferonnx.server.pool import Pool
 from inferonnx.server.repository import Repository
 from inferonnx.server.scheduler import QueueLimits
+from inferonnx.server.telling import LogObserver
 from inferonnx.server.uploads import Uploads
 from inferonnx.sizes import KIB, MIB, format_size
 
@@ -71,9 +72,7 @@ class Started(NamedTuple):
 class Server:
     """One running server."""
 
-    def __init__(
-        self, config: ServerConfig, log: Log, *, version: str, page: bytes = b""
-    ) -> None:
+    def __init__(self, config: ServerConfig, log: Log, *, version: str, page: bytes = b"") -> None:
         """Make what needs no event loop.
 
         Args:
@@ -130,9 +129,13 @@ class Server:
             )
             context = self._context(pool, models, Ledger(requests_bytes))
             least = await self._load_models(context)
-            api = Api(context, self._log)
+            api = Api(context)
+            observer = LogObserver(self._log)
             service = HttpService(
-                api.handle, limits=_http_limits(config, requests_bytes), linger_s=5
+                api.handle,
+                limits=_http_limits(config, requests_bytes),
+                linger_s=5,
+                observer=observer,
             )
             listener = Listener(
                 service,
@@ -142,6 +145,7 @@ class Server:
                     n_per_address=config.max_connections_per_address or 0,
                     handshake_s=config.handshake_timeout_s,
                 ),
+                observer=observer,
             )
             context.n_connections = lambda: listener.n_connections
             await listener.open(config.listen.host, config.listen.port)
