@@ -197,7 +197,7 @@ def _stream(options: argparse.Namespace) -> int:
     output = Path(options.output)
     progress = Progress()
     try:
-        key, cases = bench_cases(
+        key, cases, unsealed = bench_cases(
             options.models,
             models=Path(options.zoo),
             work=output / "bench",
@@ -206,6 +206,7 @@ def _stream(options: argparse.Namespace) -> int:
         )
         machine, rows, failed = bench_stream(
             cases,
+            unsealed,
             key=key,
             memories=options.memory,
             rounds=options.rounds,
