@@ -1,12 +1,8 @@
-"""The plan's page in a real browser: what a person sees, points at, types and drags.
-
-Where no Chromium is installed there is nothing to test with, and the tests say so.
-"""
+"""The plan's page in a real browser: what a person sees, points at, types and drags."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,12 +15,15 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from inferonnx.report import PLAN_SCHEMA, plan_page
+from machine import module_needs, tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from selenium.webdriver.remote.webelement import WebElement
+
+module_needs("chromium", "chromedriver")
 
 MIB = 2**20
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>\"&"
@@ -79,9 +78,7 @@ def sample(n: int, **changes: object) -> dict:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """A Chromium with a profile of its own, shared by this file's tests."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no Chromium here; on Debian: apt install chromium chromium-driver")
+    chromium, driver = tool("chromium"), tool("chromedriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for flag in FLAGS.split():

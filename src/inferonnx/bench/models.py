@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import inferonnx
-from inferonnx.app.keys import Key
-from inferonnx.app.samples import load_arrays
-from inferonnx.app.sealing import seal
+from inferonnx.app.host.keys import Key
+from inferonnx.app.owner.samples import load_arrays
+from inferonnx.app.owner.sealing import seal
 from inferonnx.zoo import build
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ function showGauge(plan) {
     ["activations", "Live activations, at most", most],
   ];
   const rest = plan.peak_bytes - parts.reduce((sum, [, , bytes]) => sum + bytes, 0);
-  if (rest > plan.peak_bytes / 200) parts.push(["other", "Inputs, outputs, other", rest]);
+  if (rest > plan.peak_bytes / 200) parts.push(["other", "More while it is opened", rest]);
   const whole = Math.max(plan.budget_bytes, plan.peak_bytes, 1);
   const gauge = byId("gauge");
   const legend = byId("legend");
