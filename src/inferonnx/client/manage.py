@@ -74,26 +74,35 @@ def list_models() -> Steps[list[ServedModel]]:
     return [_served(entry) for entry in found]
 
 
-def find_model(name: str, version: int | None) -> Steps[ServedModel]:
+def find_model(
+    name: str, version: int | None = None, *, model_id: bytes | None = None
+) -> Steps[ServedModel]:
     """Ask for one version of a model, by default the newest.
+
+    Args:
+        name: What the server calls it.
+        version: Only this one.
+        model_id: Only one that the server says is this model.
 
     Raises:
         NotFoundError: There is none.
     """
+    wanted_id = None if model_id is None else model_id.hex()
     models = yield from list_models()
-    found = [m for m in models if m.name == name and version in (None, m.version)]
+    found = [
+        model
+        for model in models
+        if model.name == name
+        and version in (None, model.version)
+        and wanted_id in (None, model.model_id)
+    ]
     if not found:
         which = "" if version is None else f" version {version}"
+        what = "" if wanted_id is None else f" that is the model {wanted_id}"
         raise NotFoundError(
-            f"the server has no model {name!r:.200}{which}", hint="See `inferonnx list`."
+            f"the server has no {name!r:.200}{which}{what}", hint="See `inferonnx list`."
         )
     return max(found, key=lambda model: model.version)
-
-
-def sealed_header(name: str, version: int) -> Steps[bytes]:
-    """Ask for the header of a sealed file; whoever takes it verifies it."""
-    request = Request(method="GET", path=_version_path(name, version) + "/header", may_repeat=True)
-    return bytes(check((yield request)).body)
 
 
 def unlock(

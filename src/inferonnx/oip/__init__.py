@@ -7,7 +7,7 @@ serves gRPC imports. docs/protocol.md says what is served and where it differs f
 from __future__ import annotations
 
 from inferonnx.oip.checks import check_request, make_response, parse_model_version, resolve_raw
-from inferonnx.oip.datatypes import DATATYPES, TEXT_ERRORS, datatype_of, encode_raw, parse_raw
+from inferonnx.oip.datatypes import DATATYPES, datatype_of, encode_raw, parse_raw
 from inferonnx.oip.errors import (
     ERRORS,
     AlreadyExistsError,
@@ -31,6 +31,29 @@ from inferonnx.oip.errors import (
     parse_error,
     unknown_model,
 )
+from inferonnx.oip.json_text import parse_document
+from inferonnx.oip.messages import (
+    EXTENSIONS,
+    encode_document,
+    model_config,
+    model_metadata,
+    model_ready,
+    server_live,
+    server_metadata,
+    server_ready,
+)
+from inferonnx.oip.repository import (
+    LOADING,
+    READY,
+    UNAVAILABLE,
+    UNKNOWN,
+    UNLOADING,
+    IndexEntry,
+    parse_index_request,
+    parse_load_request,
+    parse_unload_request,
+    repository_index,
+)
 from inferonnx.oip.requests import (
     Allowance,
     InferRequest,
@@ -52,22 +75,42 @@ from inferonnx.oip.rest_response import (
     encode_infer_response,
     parse_infer_response,
 )
+from inferonnx.oip.settings import (
+    check_settings,
+    log_settings,
+    parse_settings,
+    trace_settings,
+)
 from inferonnx.oip.signature import ANY_SIZE, ModelSignature, TensorSpec, make_signature
+from inferonnx.oip.statistics import (
+    BatchStatistics,
+    Duration,
+    ModelStatistics,
+    model_statistics,
+)
 
 __all__ = [
     "ANY_SIZE",
     "BINARY_TYPE",
     "DATATYPES",
     "ERRORS",
+    "EXTENSIONS",
     "HEADER_LENGTH_NAME",
     "JSON_TYPE",
-    "TEXT_ERRORS",
+    "LOADING",
+    "READY",
+    "UNAVAILABLE",
+    "UNKNOWN",
+    "UNLOADING",
     "Allowance",
     "AlreadyExistsError",
     "BadReplyError",
+    "BatchStatistics",
     "BusyError",
     "CancelledError",
     "DeadlineError",
+    "Duration",
+    "IndexEntry",
     "InferRequest",
     "InferResponse",
     "InternalError",
@@ -75,6 +118,7 @@ __all__ = [
     "Limits",
     "MethodNotAllowedError",
     "ModelSignature",
+    "ModelStatistics",
     "NamedTensor",
     "NotFoundError",
     "OipError",
@@ -89,19 +133,36 @@ __all__ = [
     "WantedOutput",
     "as_oip_error",
     "check_request",
+    "check_settings",
     "datatype_of",
+    "encode_document",
     "encode_error",
     "encode_infer_request",
     "encode_infer_response",
     "encode_raw",
+    "log_settings",
     "make_response",
     "make_signature",
+    "model_config",
+    "model_metadata",
+    "model_ready",
+    "model_statistics",
+    "parse_document",
     "parse_error",
     "parse_header_length",
+    "parse_index_request",
     "parse_infer_request",
     "parse_infer_response",
+    "parse_load_request",
     "parse_model_version",
     "parse_raw",
+    "parse_settings",
+    "parse_unload_request",
+    "repository_index",
     "resolve_raw",
+    "server_live",
+    "server_metadata",
+    "server_ready",
+    "trace_settings",
     "unknown_model",
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from inferonnx.oip.classification import check_classifiable, classify
-from inferonnx.oip.datatypes import TEXT_ERRORS, datatype_of, parse_raw
+from inferonnx.oip.datatypes import datatype_of, parse_raw
 from inferonnx.oip.errors import InvalidRequestError, shown
 from inferonnx.oip.requests import Allowance, InferRequest, InferResponse, NamedTensor
 from inferonnx.oip.rest_writing import refuse_half
 from inferonnx.oip.shapes import show_shape
 from inferonnx.oip.signature import ANY_SIZE
-from inferonnx.tensors import DType, Tensor
+from inferonnx.tensors import TEXT_ERRORS, DType, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

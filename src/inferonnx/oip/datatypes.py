@@ -10,17 +10,13 @@ from itertools import chain
 from struct import Struct
 
 from inferonnx.oip.errors import InvalidRequestError, UnsupportedError, shown
-from inferonnx.tensors import DType, Tensor
+from inferonnx.tensors import TEXT_ERRORS, DType, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Final
 
     from inferonnx.oip.requests import Allowance
-
-TEXT_ERRORS: Final = "surrogateescape"
-"""How bytes become strings and strings bytes, here and where onnxruntime gets them."""
 
 # name: (element type, name in a model configuration, letter of its array in Python)
 _TABLE: dict[str, tuple[DType, str, str]] = {

@@ -194,6 +194,24 @@ def string_end(view: memoryview, at: int, stop: int) -> int | None:
         at += 1
 
 
+def parse_document(body: bytes | bytearray | memoryview, *, most: int = MAX_VALUE_BYTES) -> Any:
+    """Return the value that a small body stands for.
+
+    Args:
+        body: All of it.
+        most: Bytes that it may have.
+
+    Raises:
+        InvalidRequestError: It is no JSON, too long, or too deep.
+    """
+    reader = JsonReader(memoryview(body))
+    start, stop = reader.skip()
+    if stop - start > most:
+        raise unparsable(f"a value of {stop - start} bytes is too long", start)
+    reader.finish()
+    return parse_json(memoryview(body)[start:stop], start)
+
+
 def parse_json(text: bytes | memoryview, at: int = 0) -> Any:
     """Return the value that a short text stands for.
 

@@ -47,8 +47,13 @@ def as_members(value: object, name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise _wrong(name, "non-object as object")
+        raise not_members(name)
     return value
+
+
+def not_members(name: str) -> InvalidRequestError:
+    """Return the error for a value that must be an object."""
+    return _wrong(name, "non-object as object")
 
 
 def as_shape(members: dict[str, Any]) -> tuple[int, ...]:

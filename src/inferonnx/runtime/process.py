@@ -166,3 +166,12 @@ def forget_peak() -> None:
             file.write("5")
     except OSError:
         return
+
+
+def has_swap(path: str = "/proc/swaps") -> bool:
+    """Tell whether the system may write pages to a disk; where it does not say, it may not."""
+    try:
+        with open(path, "rb") as file:
+            return len(file.read(4096).splitlines()) > 1
+    except OSError:
+        return False

@@ -1,4 +1,4 @@
-"""What the server needs: of the engine, fulfilled by `app.host.serving`; and parts of each other."""
+"""What the server needs of the engine, and what its parts need of each other."""
 
 from __future__ import annotations
 

@@ -194,17 +194,18 @@ def test_a_list_of_another_form_is_refused(serve, connect, entry):
 
 
 def test_the_newest_version_is_found(serve, connect):
-    models = [{"name": n, "version": v} for n, v in [("a", 2), ("a", 10), ("a", 9), ("b", 11)]]
+    models = [
+        {"name": name, "version": version, "model_id": f"{version % 2:064x}"}
+        for name, version in [("a", 2), ("a", 10), ("a", 9), ("b", 11)]
+    ]
     client = connect(serve(answering((200, json.dumps({"models": models}).encode()))))
     assert client.perform(manage.find_model("a", None)).version == 10
     assert client.perform(manage.find_model("a", 2)).version == 2
+    odd = (1).to_bytes(32, "big")
+    assert client.perform(manage.find_model("a", model_id=odd)).version == 9
     with pytest.raises(NotFoundError, match="version 11"):
         client.perform(manage.find_model("a", 11))
-    with pytest.raises(NotFoundError, match="no model 'c'"):
-        client.perform(manage.find_model("c", None))
-
-
-def test_a_header_comes_as_it_is(serve, connect):
-    server = serve(answering((200, b"\x00header")))
-    assert connect(server).perform(manage.sealed_header("a", 2)) == b"\x00header"
-    assert server.asked[0].path == "/inferonnx/v1/models/a/versions/2/header"
+    with pytest.raises(NotFoundError, match="no 'c'"):
+        client.perform(manage.find_model("c"))
+    with pytest.raises(NotFoundError, match="that is the model 0101"):
+        client.perform(manage.find_model("a", model_id=b"\1" * 32))

@@ -9,6 +9,7 @@ from inferonnx.app.host.opening import open as open_session
 from inferonnx.app.host.opening import open_file
 from inferonnx.errors import ModelNotReadyError, TensorError
 from inferonnx.runtime import process
+from inferonnx.runtime.ort import Environment
 from inferonnx.server.ports import ModelFacts, Residency
 from inferonnx.tensors import Tensor
 
@@ -124,3 +125,11 @@ def _is_batchable(manifest: Manifest) -> bool:
         return bool(value.shape and not isinstance(value.shape[0], int))
 
     return bool(manifest.inputs) and all(map(is_free, (*manifest.inputs, *manifest.outputs)))
+
+
+def warm_up(*, page_drop: bool = True) -> None:
+    """Load onnxruntime and let go of it again, so that its library is part of the floor."""
+    environment = Environment.acquire(n_threads=1, spin=False, arena_strategy=1, arena_bytes=0)
+    del environment
+    if page_drop:
+        process.drop_clean_file_pages()

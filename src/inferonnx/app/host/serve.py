@@ -1,0 +1,335 @@
+"""A server from its configuration: every part made, wired, started, drained.
+
+Order matters for memory: the runtime is loaded, then let go, before the floor is
+measured, so that what is left of the budget for models is true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+from inferonnx.app.host.keys import Key
+from inferonnx.app.host.serving import EngineOpener, warm_up
+from inferonnx.control import SECRET_BYTES, NonceBook, config_digest, encode_config
+from inferonnx.crypto import Secret, sha256
+from inferonnx.errors import InfeasibleBudgetError, InferonnxError, UnavailableError
+from inferonnx.runtime import process
+from inferonnx.runtime.files import FileSource, read_file
+from inferonnx.runtime.tee import Tee, find_tee
+from inferonnx.runtime.whole_files import whole_file
+from inferonnx.sealed import HEADER_BYTES, parse_header, verify_header
+from inferonnx.server.api import Api
+from inferonnx.server.context import Context
+from inferonnx.server.http import HttpService
+from inferonnx.server.identity import Identity, TlsSettings, born_identity, given_identity
+from inferonnx.server.ledger import Ledger
+from inferonnx.server.limits import ConnectionLimits, HttpLimits
+from inferonnx.server.listener import Listener
+from inferonnx.server.models import Models
+from inferonnx.server.pool import Pool
+from inferonnx.server.repository import Repository
+from inferonnx.server.scheduler import QueueLimits
+from inferonnx.server.telling import LogObserver
+from inferonnx.server.uploads import Uploads
+from inferonnx.sizes import KIB, MIB, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from inferonnx.control import ServerConfig
+    from inferonnx.server.log import Log
+
+CONNECTION_BYTES = 36 * KIB
+"""An idle TLS connection (docs/serving.md, "Memory")."""
+
+REQUEST_SHARE = 12
+LEAST_REQUEST_BYTES = 4 * MIB
+"""Requests may hold a twelfth of the budget, or this: eight images of 224 x 224 in FP32."""
+
+SLACK_BYTES = MIB
+"""What heaps differ by from run to run."""
+
+
+class Started(NamedTuple):
+    """What a server says when it answers: addresses, identity, memory, models by state."""
+
+    addresses: tuple[tuple[str, int], ...]
+    public_key_hash: bytes
+    config_digest: bytes
+    memory_bytes: int
+    floor_bytes: int
+    models_bytes: int
+    requests_bytes: int
+    least_bytes: int | None
+    states: Mapping[str, int]
+
+
+class Server:
+    """One running server."""
+
+    def __init__(self, config: ServerConfig, log: Log, *, version: str, page: bytes = b"") -> None:
+        """Make what needs no event loop.
+
+        Args:
+            config: Effective configuration.
+            log: Where events go.
+            version: Of this software, for clients.
+            page: The status page.
+
+        Raises:
+            InfeasibleBudgetError: The budget does not hold the server itself.
+            UsageError, UnavailableError: A file or folder of the configuration is wrong.
+        """
+        self.config = config
+        self._log = log
+        self._version = version
+        self._page = page
+        process.forbid_core_dumps()
+        _refuse_swap()
+        self._key = _load_key(config)
+        self.identity = _make_identity(config)
+        self._repository = Repository(config.models)
+        self._opener = EngineOpener(
+            concurrency=config.concurrency,
+            threads=config.threads,
+            page_drop=config.page_drop,
+            spin=False,  # the loop, TLS and other models want the cores that spinning takes
+        )
+        warm_up(page_drop=config.page_drop)
+
+    async def run(self, *, started: Callable[[Started], None], stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then let running requests finish.
+
+        Args:
+            started: Told once, when requests are answered.
+            stop: Ends the server.
+        """
+        config = self.config
+        async with AsyncExitStack() as stack:
+            stack.callback(self._repository.close)
+            floor = process.resident_bytes() or 0
+            requests_bytes, models_bytes = _divided(config, floor)
+            threads = ThreadPoolExecutor(config.concurrency + 1, "inferonnx-pass")
+            stack.callback(threads.shutdown, wait=False, cancel_futures=True)
+            pool = Pool(self._opener, total_bytes=models_bytes, concurrency=config.concurrency)
+            stack.push_async_callback(pool.close)
+            models = Models(
+                pool,
+                QueueLimits(
+                    n_waiting=config.max_queue,
+                    n_rows=config.max_batch,
+                    delay_s=config.batch_delay_us / 1e6,
+                ),
+                threads,
+            )
+            context = self._context(pool, models, Ledger(requests_bytes))
+            least = await self._load_models(context)
+            api = Api(context)
+            observer = LogObserver(self._log)
+            service = HttpService(
+                api.handle,
+                limits=_http_limits(config, requests_bytes),
+                linger_s=5,
+                observer=observer,
+            )
+            listener = Listener(
+                service,
+                identity=self.identity,
+                limits=ConnectionLimits(
+                    n_connections=config.max_connections,
+                    n_per_address=config.max_connections_per_address or 0,
+                    handshake_s=config.handshake_timeout_s,
+                ),
+                observer=observer,
+            )
+            context.n_connections = lambda: listener.n_connections
+            await listener.open(config.listen.host, config.listen.port)
+            stack.push_async_callback(listener.abort)
+            if config.cert_out is not None:
+                with whole_file(config.cert_out) as file:
+                    file.write(self.identity.certificate_pem)
+            started(
+                Started(
+                    addresses=listener.addresses,
+                    public_key_hash=self.identity.public_key_hash,
+                    config_digest=context.config_digest,
+                    memory_bytes=config.memory_bytes,
+                    floor_bytes=floor,
+                    models_bytes=models_bytes,
+                    requests_bytes=requests_bytes,
+                    least_bytes=None
+                    if least is None
+                    else config.memory_bytes - models_bytes + least,
+                    states=_counted(models),
+                )
+            )
+            await stop.wait()
+            context.is_draining = True
+            try:
+                async with asyncio.timeout(config.drain_timeout_s):
+                    await listener.drain()
+                    await models.finish()
+            except TimeoutError:
+                self._log.event("drain_timeout", level="warning")
+
+    def _context(self, pool: Pool, models: Models, ledger: Ledger) -> Context:
+        config = self.config
+        return Context(
+            config=config,
+            config_digest=config_digest(
+                encode_config(
+                    config,
+                    client_ca_sha256=_file_hash(config.client_ca),
+                    tls_cert_sha256=_file_hash(config.tls_cert),
+                )
+            ),
+            identity=self.identity,
+            nonces=NonceBook(Secret(os.urandom(SECRET_BYTES))),
+            repository=self._repository,
+            uploads=Uploads(
+                self._repository,
+                quota_bytes=config.quota_bytes,
+                max_uploads=config.max_uploads,
+                expiry_s=config.upload_expiry_s,
+                clock_s=time.time,
+            ),
+            pool=pool,
+            models=models,
+            ledger=ledger,
+            clock_s=time.time,
+            version=self._version,
+            page=self._page,
+            owner=config.owner,
+            started_s=time.time(),
+        )
+
+    async def _load_models(self, context: Context) -> int | None:
+        """Take in what is on disk; return the largest least share of those unlocked, if any."""
+        least = None
+        for stored in self._repository.scan():
+            context.models.add(stored)
+            if stored.problem:
+                self._log.event(
+                    "model_unavailable",
+                    level="warning",
+                    model=stored.name,
+                    version=stored.version,
+                    error=stored.problem,
+                )
+            elif self._key is not None:
+                try:
+                    data_key = _data_key(stored.path, self._key)
+                    view = await context.models.unlock(stored.name, stored.version, data_key)
+                except InferonnxError as error:
+                    if isinstance(error, InfeasibleBudgetError):
+                        least = max(least or 0, error.needed_bytes)
+                    self._log.event(
+                        "unlock_failed",
+                        level="warning",
+                        model=stored.name,
+                        version=stored.version,
+                        code=error.code,
+                        error=error.message,
+                    )
+                else:
+                    if view.entry is not None:
+                        least = max(least or 0, view.entry.facts.least_bytes)
+        return least
+
+
+def _divided(config: ServerConfig, floor: int) -> tuple[int, int]:
+    """Return what requests and what models may hold, beside floor and connections."""
+    requests = max(LEAST_REQUEST_BYTES, config.memory_bytes // REQUEST_SHARE)
+    others = floor + requests + config.max_connections * CONNECTION_BYTES + SLACK_BYTES
+    if others >= config.memory_bytes:
+        raise InfeasibleBudgetError(
+            f"the server alone needs {format_size(others)}, and the budget is "
+            f"{format_size(config.memory_bytes)}",
+            needed_bytes=others,
+            budget_bytes=config.memory_bytes,
+            hint="Give it more with --memory: models come on top.",
+        )
+    return requests, config.memory_bytes - others
+
+
+def _http_limits(config: ServerConfig, requests_bytes: int) -> HttpLimits:
+    return HttpLimits(
+        head_bytes=config.max_header_bytes,
+        n_fields=config.max_headers,
+        body_bytes=min(config.max_body_bytes, requests_bytes),
+        upload_bytes=config.quota_bytes,
+        n_chunks=config.max_chunks,
+        idle_s=config.idle_timeout_s,
+        head_s=config.header_timeout_s,
+        bytes_per_s=config.min_body_rate_bytes,
+        body_s=config.body_timeout_s,
+    )
+
+
+def _make_identity(config: ServerConfig) -> Identity:
+    settings = TlsSettings(
+        is_1_2_allowed=config.tls_min == "1.2",
+        client_ca_pem=(
+            read_file(config.client_ca, limit_bytes=MIB).decode("ascii", "replace")
+            if config.client_ca
+            else ""
+        ),
+    )
+    if config.tls_cert is not None and config.tls_key is not None:
+        return given_identity(
+            read_file(config.tls_cert, limit_bytes=MIB),
+            read_file(config.tls_key, limit_bytes=MIB),
+            settings=settings,
+        )
+    return born_identity(
+        config.tls_san, settings=settings, now_s=int(time.time()), random=os.urandom(16)
+    )
+
+
+def _load_key(config: ServerConfig) -> Key | None:
+    if config.key is None:
+        return None
+    passphrase = None
+    if config.passphrase_file is not None:
+        content = read_file(config.passphrase_file, limit_bytes=64 * KIB)
+        passphrase = content.decode().split("\n", 1)[0]
+    return Key.load(config.key, passphrase=passphrase)
+
+
+def _data_key(path: str, key: Key) -> Secret:
+    source = FileSource(path)
+    try:
+        header = parse_header(source.read(0, min(HEADER_BYTES, source.size)))
+    finally:
+        source.close()
+    return key.data_key(verify_header(header))
+
+
+def _file_hash(path: str | None) -> bytes | None:
+    return None if path is None else sha256(read_file(path, limit_bytes=MIB))
+
+
+def _counted(models: Models) -> Mapping[str, int]:
+    counts: dict[str, int] = {}
+    for view in models.views():
+        counts[view.state] = counts.get(view.state, 0) + 1
+    return counts
+
+
+def _refuse_swap() -> None:
+    """Refuse to serve inside a confidential VM that swaps: its disk is the host's.
+
+    Raises:
+        UnavailableError: There is swap.
+    """
+    tee = find_tee()
+    if tee in (Tee.TDX, Tee.SEV_SNP) and process.has_swap():
+        raise UnavailableError(
+            f"this is {tee.value} with swap, and swapped pages lie on the host's disk",
+            hint="Switch swap off: `swapoff -a`.",
+        )

@@ -1,0 +1,95 @@
+"""Replies of endpoints, and what an error becomes on the wire: the one table for HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inferonnx.errors import (
+    AuthenticationError,
+    BusyError,
+    CertificateError,
+    DeadlineError,
+    ForbiddenError,
+    InferonnxError,
+    KeyMismatchError,
+    ModelNameError,
+    ModelNotReadyError,
+    NonceError,
+    OwnerRefusedError,
+    OwnerRequestError,
+    PinError,
+    SealedFormatError,
+    SignatureError,
+    TargetError,
+    UnauthenticatedError,
+)
+from inferonnx.oip import OipError, as_oip_error, encode_error
+from inferonnx.oip.messages import encode_document
+from inferonnx.server.messages import JSON, HttpError, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OCTETS = "application/octet-stream"
+
+STATUSES: tuple[tuple[type[InferonnxError], int], ...] = (
+    (UnauthenticatedError, 401),
+    (ForbiddenError, 403),
+    (OwnerRefusedError, 403),
+    (NonceError, 403),
+    (OwnerRequestError, 400),
+    (ModelNameError, 400),
+    (CertificateError, 400),
+    (DeadlineError, 504),
+    (BusyError, 503),
+    (ModelNotReadyError, 503),
+    (KeyMismatchError, 422),
+    (AuthenticationError, 422),
+    (SignatureError, 422),
+    (SealedFormatError, 422),
+    (PinError, 422),
+    (TargetError, 422),
+)
+"""Errors that are not the protocol's own, most special first; others go by `oip.ERRORS`."""
+
+
+def document(content: object, *, status: int = 200) -> Reply:
+    """Return a reply of JSON."""
+    return Reply(
+        status=status, headers=(("Content-Type", JSON),), pieces=(encode_document(content),)
+    )
+
+
+def empty(status: int = 200, headers: Sequence[tuple[str, str]] = ()) -> Reply:
+    """Return a reply without a body."""
+    return Reply(status=status, headers=headers)
+
+
+def text(content: str, content_type: str) -> Reply:
+    """Return a reply of text."""
+    return Reply(status=200, headers=(("Content-Type", content_type),), pieces=(content.encode(),))
+
+
+def failure(error: Exception) -> Reply:
+    """Return what the client is told about an error: one sentence, in the protocol's form."""
+    if isinstance(error, HttpError):
+        return error.reply()
+    told = as_oip_error(error)
+    status = next((s for kind, s in STATUSES if isinstance(error, kind)), told.status)
+    sentence: OipError | str = told
+    if isinstance(error, InferonnxError) and error.hint and not isinstance(error, OipError):
+        sentence = f"{error.message}. {error.hint}"
+    headers = [("Content-Type", JSON)]
+    after = getattr(error, "retry_after_s", 0) or getattr(told, "retry_after_s", 0)
+    if status == 503:
+        headers.append(("Retry-After", str(after or 1)))
+    if status == 401:
+        headers.append(("WWW-Authenticate", "Bearer"))
+    if status == 405:
+        headers.append(("Allow", "GET, POST"))
+    return Reply(status=status, headers=headers, pieces=(encode_error(sentence),))
+
+
+def code_of(error: Exception) -> str:
+    """Return the stable code of an error, for logs."""
+    return error.code if isinstance(error, InferonnxError) else "bug"
