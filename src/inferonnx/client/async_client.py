@@ -37,7 +37,7 @@ class AsyncClient(Base):
         insecure_no_attestation: bool = False,
         certificate: Path | None = None,
         key: Path | None = None,
-        allow_tls_1_2: bool = False,
+        tls_min: str = "1.3",
         timeout: float | None = TIMEOUT_S,
     ) -> None:
         """Prepare; nothing is connected yet. Arguments and errors are those of `Client`."""
@@ -49,8 +49,7 @@ class AsyncClient(Base):
             insecure_no_attestation=insecure_no_attestation,
             certificate=certificate,
             key=key,
-            allow_tls_1_2=allow_tls_1_2,
-            user_agent=self.user_agent,
+            tls_min=tls_min,
         )
         super().__init__(target, timeout)
         self._transport = NonblockingTransport(target)
@@ -139,5 +138,4 @@ class AsyncClient(Base):
             timeout: Seconds for all of it, instead of the client's.
             is_slow: It reads files or computes between its steps.
         """
-        limit_s = self._timeout_s if timeout is None else timeout
-        return await self._transport.run(steps, timeout_s=limit_s, is_slow=is_slow)
+        return await self._transport.run(steps, timeout_s=self._limit_s(timeout), is_slow=is_slow)

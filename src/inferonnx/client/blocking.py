@@ -99,7 +99,7 @@ class BlockingTransport:
     ) -> Response:
         try:
             check_key(connection.facts, request)
-            exchange = new_exchange(connection, request, self._target)
+            exchange = new_exchange(connection, request)
             response = connection.run(exchange.run(self._target.token), deadline)
         except BaseException:
             connection.abort()

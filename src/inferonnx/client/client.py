@@ -5,6 +5,7 @@ Neither decides anything: operations say what is asked, a transport asks it.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,9 +13,10 @@ from inferonnx.client import manage, operations
 from inferonnx.client.address import parse_url
 from inferonnx.client.attestation import choose_policy
 from inferonnx.client.blocking import BlockingTransport
-from inferonnx.client.connections import USER_AGENT, Target
+from inferonnx.client.connections import Target
 from inferonnx.client.tls import TlsSettings, make_context
 from inferonnx.client.tokens import check_token
+from inferonnx.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,33 +46,31 @@ def make_target(
     insecure_no_attestation: bool = False,
     certificate: Path | None = None,
     key: Path | None = None,
-    allow_tls_1_2: bool = False,
-    user_agent: str = USER_AGENT,
+    tls_min: str = "1.3",
 ) -> Target:
     """Return whom a client speaks to, and on which conditions; arguments as of `Client`.
 
     Raises:
         UsageError, CertificateError: An argument makes no sense.
     """
+    if tls_min not in ("1.2", "1.3"):
+        raise UsageError(f"{tls_min!r:.40} is no version of TLS", hint="1.3, or 1.2.")
     settings = TlsSettings(
         ca="" if ca is None else os.fspath(ca),
         certificate="" if certificate is None else os.fspath(certificate),
         key="" if key is None else os.fspath(key),
-        is_1_2_allowed=allow_tls_1_2,
+        is_1_2_allowed=tls_min == "1.2",
     )
     return Target(
         address=parse_url(url),
         context=make_context(settings),
         policy=choose_policy(policy, insecure_no_attestation=insecure_no_attestation),
         token=None if token is None else check_token(token),
-        user_agent=user_agent,
     )
 
 
 class Base:
     """What both have: whom they speak to, and what tensors become."""
-
-    user_agent = USER_AGENT
 
     def __init__(self, target: Target, timeout_s: float | None) -> None:
         self._target = target
@@ -84,6 +84,11 @@ class Base:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.address)!r})"
 
+    def _limit_s(self, timeout: float | None) -> float | None:
+        """Return the seconds of an operation, None for no end."""
+        limit_s = self._timeout_s if timeout is None else timeout
+        return None if limit_s is None or math.isinf(limit_s) else limit_s
+
     def _infer_steps(
         self,
         model: str,
@@ -93,9 +98,8 @@ class Base:
         timeout: float | None,
     ) -> Steps[dict[str, Any]]:
         """Return the operation, its arguments checked."""
-        limit_s = self._timeout_s if timeout is None else timeout
         request = operations.make_infer_request(
-            model, inputs, version=version, outputs=outputs, timeout_s=limit_s
+            model, inputs, version=version, outputs=outputs, timeout_s=self._limit_s(timeout)
         )
         return self._inferred(request)
 
@@ -127,7 +131,7 @@ class Client(Base):
         insecure_no_attestation: bool = False,
         certificate: Path | None = None,
         key: Path | None = None,
-        allow_tls_1_2: bool = False,
+        tls_min: str = "1.3",
         timeout: float | None = TIMEOUT_S,
     ) -> None:
         """Prepare; nothing is connected yet.
@@ -142,8 +146,8 @@ class Client(Base):
             insecure_no_attestation: Take every server that TLS takes.
             certificate: Our own, for servers that ask for one.
             key: Its private key, where it is in a file of its own.
-            allow_tls_1_2: Speak TLS 1.2 with servers that have no 1.3.
-            timeout: Seconds for each operation, all of it; None for no end.
+            tls_min: "1.2" speaks TLS 1.2 with servers that have no 1.3.
+            timeout: Seconds for each operation, all of it; None, or infinity, for no end.
 
         Raises:
             UsageError, CertificateError: An argument makes no sense.
@@ -156,8 +160,7 @@ class Client(Base):
             insecure_no_attestation=insecure_no_attestation,
             certificate=certificate,
             key=key,
-            allow_tls_1_2=allow_tls_1_2,
-            user_agent=self.user_agent,
+            tls_min=tls_min,
         )
         super().__init__(target, timeout)
         self._transport = BlockingTransport(target)
@@ -250,5 +253,4 @@ class Client(Base):
             steps: What is asked; this room's operations make them.
             timeout: Seconds for all of it, instead of the client's.
         """
-        limit_s = self._timeout_s if timeout is None else timeout
-        return self._transport.run(steps, timeout_s=limit_s)
+        return self._transport.run(steps, timeout_s=self._limit_s(timeout))

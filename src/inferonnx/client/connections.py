@@ -28,9 +28,6 @@ MOST_IDLE = 16
 CONNECT_S = 20
 """Time for a connection and its TLS handshake, within that of the whole operation."""
 
-USER_AGENT = "inferonnx"
-"""How we call ourselves; who has a version to tell adds it to a `Target`."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -41,14 +38,12 @@ class Target:
         context: What TLS takes.
         policy: What is taken of what TLS takes.
         token: The caller's; None for none.
-        user_agent: How we call ourselves.
     """
 
     address: ServerAddress
     context: ssl.SSLContext
     policy: AttestationPolicy
     token: Secret | None = None
-    user_agent: str = USER_AGENT
 
 
 class Deadline:
@@ -160,13 +155,12 @@ class IdleConnections(Generic[C]):
             connection.close()
 
 
-def new_exchange(connection: Connection, request: Request, target: Target) -> Exchange:
+def new_exchange(connection: Connection, request: Request) -> Exchange:
     """Return the exchange of a request on a verified connection."""
     return Exchange(
         connection.channel,
         request,
         key_hash=connection.facts.public_key_hash,
-        user_agent=target.user_agent,
     )
 
 

@@ -26,6 +26,9 @@ SLICE_BYTES = 128 << 10
 MAX_HEAD_BYTES = 64 << 10
 """Head of a reply, far above any real one."""
 
+USER_AGENT = "inferonnx"
+"""How we call ourselves; which release it is, is nobody's business."""
+
 MAX_INTERIM = 16
 """Replies like 100 Continue that may come before the real one."""
 
@@ -37,22 +40,18 @@ class Exchange:
         is_reusable: Another exchange may follow on the same channel; known at the end.
     """
 
-    def __init__(
-        self, channel: Channel, request: Request, *, key_hash: bytes, user_agent: str
-    ) -> None:
+    def __init__(self, channel: Channel, request: Request, *, key_hash: bytes) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
             channel: After its handshake, its server verified.
             request: What to ask.
             key_hash: Of the server at the other end of the channel.
-            user_agent: How we call ourselves.
         """
         self.is_reusable = False
         self._channel = channel
         self._request = request
         self._key_hash = key_hash
-        self._user_agent = user_agent
         self._state = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._head: h11.Response | None = None
         self._body = bytearray()
@@ -116,7 +115,7 @@ class Exchange:
 
     def _head_event(self, token: Secret | None) -> h11.Request:
         request, address = self._request, self._channel.address
-        headers = [("Host", address.authority), ("User-Agent", self._user_agent), *request.headers]
+        headers = [("Host", address.authority), ("User-Agent", USER_AGENT), *request.headers]
         if request.pieces is not None:
             headers.append(("Content-Length", str(sum(map(len, request.pieces)))))
         encoded = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 OWN = "/inferonnx/v1"
 
-KEY_TIMEOUT_S = 120
-"""For a server that opens a manifest with a new key."""
-
 _OCTETS = (("Content-Type", "application/octet-stream"),)
 _PEM = (("Content-Type", "application/x-pem-file"),)
 _ATTEMPTS = 3
@@ -123,7 +120,6 @@ def unlock(
         headers=_OCTETS,
         pieces=(data_key.reveal(),),
         wants_token=False,
-        timeout_s=KEY_TIMEOUT_S,
     )
     signed = signed_by_owner(request, Action.UNLOCK, name, version, model_id=model_id, key=key)
     return _served(members(document((yield from signed))))
@@ -138,9 +134,7 @@ def delete(name: str, version: int, *, model_id: bytes, key: OwnerKey) -> Steps[
         model_id: Which model this is believed to be; another is not deleted.
         key: Signs the request.
     """
-    request = Request(
-        method="DELETE", path=_version_path(name, version), wants_token=False, timeout_s=120
-    )
+    request = Request(method="DELETE", path=_version_path(name, version), wants_token=False)
     signed = signed_by_owner(request, Action.DELETE, name, version, model_id=model_id, key=key)
     check((yield from signed), 200, 204)
 

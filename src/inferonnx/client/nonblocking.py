@@ -117,7 +117,7 @@ class NonblockingTransport:
     ) -> Response:
         try:
             check_key(connection.facts, request)
-            exchange = new_exchange(connection, request, self._target)
+            exchange = new_exchange(connection, request)
             response = await _within(deadline, connection.run(exchange.run(self._target.token)))
         except BaseException:
             connection.abort()

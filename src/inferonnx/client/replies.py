@@ -27,6 +27,7 @@ MAX_TEXT = 500
 NOT_AUTHENTIC = 422
 """What a server of ours answers when a sealed file or a key does not hold."""
 
+_NO_ACCESS = (UnauthenticatedError, PermissionDeniedError)
 _ACCESS_HINT = "Give a token that may do this: --token-file, INFERONNX_TOKEN, or token=."
 
 
@@ -104,7 +105,6 @@ def _seconds(text: str) -> int:
 def _hint(told: OipError) -> str:
     if isinstance(told, BusyError) and told.retry_after_s:
         return f"Try again in {told.retry_after_s} s."
-    # A sentence that names what is missing comes with the server's own hint in it.
-    if isinstance(told, UnauthenticatedError | PermissionDeniedError) and "oken" in told.message:
-        return _ACCESS_HINT
-    return ""
+    # A server that says more than its status says what is missing, too.
+    is_silent = told.message.startswith("the server answered")
+    return _ACCESS_HINT if is_silent and isinstance(told, _NO_ACCESS) else ""

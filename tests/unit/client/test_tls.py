@@ -67,7 +67,9 @@ def test_tls_1_2_is_spoken_only_where_it_is_allowed(serve, connect):
     server = serve(answering((200, b"old")), **old)
     with pytest.raises(UnavailableError, match="no TLS with"):
         connect(server).perform(ask())
-    assert connect(server, allow_tls_1_2=True).perform(ask()).body == b"old"
+    assert connect(server, tls_min="1.2").perform(ask()).body == b"old"
+    with pytest.raises(UsageError, match="no version of TLS"):
+        connect(server, tls_min="1.1")
 
 
 def test_a_ca_signs_a_server(serve, connect, tmp_path):
