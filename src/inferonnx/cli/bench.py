@@ -137,13 +137,15 @@ def _serve(options: argparse.Namespace) -> int:
     output = Path(options.output)
     progress = Progress()
     try:
-        key, cases = bench_cases(
+        key, cases, failed = bench_cases(
             [options.model, SMALL],
             models=Path(options.zoo),
             work=output / "bench",
             suites=[options.suite],
             progress=progress,
         )
+        for error in failed.values():
+            raise error
         machine, figures = bench_serve(
             cases[0],
             cases[1],
