@@ -537,8 +537,8 @@ def test_a_body_waits_for_memory_while_its_client_is_held_back(start):
     until(lambda: any(c._is_paused for c in list(server.listener._connections)))
     assert waiting.is_alive()
     server.curl("/free")
-    assert client.getresponse().read() == bytes(20_000_000)
     waiting.join()
+    assert client.getresponse().read() == bytes(20_000_000)
     client.close()
 
 
