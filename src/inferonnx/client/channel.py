@@ -126,6 +126,10 @@ class Channel:
             if data or self.is_ended or not must_receive:
                 return data
 
+    def outgoing(self) -> bytes:
+        """Return what waits for a flow; whoever takes it sends it."""
+        return self._outgoing.read()
+
     def lost(self, *, is_answered: bool = False) -> ConnectionLostError:
         """Return the error for a connection that ended too early."""
         return ConnectionLostError(

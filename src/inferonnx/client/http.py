@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SLICE_BYTES = 128 << 10
 """What is encrypted before it is sent: eight records of TLS."""
 
+SMALL_BYTES = 4 << 10
+"""Pieces below this are joined: each would become a record of TLS."""
+
 MAX_HEAD_BYTES = 64 << 10
 """Head of a reply, far above any real one."""
 
@@ -184,10 +187,20 @@ class Exchange:
 
 
 def _sliced(pieces: Iterable[Bytes]) -> Iterator[memoryview]:
+    """Yield what to encrypt at a time: small pieces joined, large ones in slices."""
+    small = bytearray()
     for piece in pieces:
+        if len(piece) < SMALL_BYTES:
+            small += piece
+            continue
+        if small:
+            yield memoryview(small)
+            small = bytearray()
         view = memoryview(piece)
         for start in range(0, len(view), SLICE_BYTES):
             yield view[start : start + SLICE_BYTES]
+    if small:
+        yield memoryview(small)
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

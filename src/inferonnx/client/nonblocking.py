@@ -217,6 +217,18 @@ class NonblockingConnection(asyncio.Protocol):
             result: T = done.value
             return result
 
+    async def send(self, data: memoryview) -> None:
+        """Encrypt and send; returns when the system has room for more.
+
+        May run beside a flow that only receives.
+        """
+        self.channel.write(data)
+        if not self._transport.is_closing():
+            self._transport.write(self.channel.outgoing())
+        while self._is_full and not self._is_ended:
+            self._changed.clear()
+            await self._changed.wait()
+
     def close(self) -> None:
         """End it; TLS's word for it goes out where that can be without waiting."""
         if not self._transport.is_closing():

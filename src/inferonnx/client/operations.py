@@ -27,7 +27,7 @@ from inferonnx.tensors import as_tensor
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inferonnx.client.messages import Bytes, Response, Steps
+    from inferonnx.client.messages import Response, Steps
     from inferonnx.oip import InferResponse
 
 MAX_TIMEOUT_US = (1 << 63) - 1
@@ -79,7 +79,7 @@ def infer(request: InferRequest) -> Steps[InferResponse]:
                 method="POST",
                 path=model_path(request.model_name, request.model_version) + "/infer",
                 headers=tuple(headers),
-                pieces=_tensors(pieces),
+                pieces=pieces,
                 may_repeat=True,
                 max_reply_bytes=MAX_TENSORS_BYTES,
             )
@@ -181,21 +181,6 @@ def _objects(value: object) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         raise BadReplyError("the server's answer is JSON of another form")
     return [members(entry) for entry in value]
-
-
-def _tensors(pieces: Sequence[Bytes]) -> tuple[Bytes, ...]:
-    """Return pieces of a body, the small ones joined, so that none becomes a TLS record."""
-    joined: list[Bytes] = []
-    small = bytearray()
-    for piece in pieces:
-        if len(piece) < 4096:
-            small += piece
-            continue
-        if small:
-            joined.append(small)
-            small = bytearray()
-        joined.append(piece)
-    return (*joined, small) if small else tuple(joined)
 
 
 def _inferred(request: InferRequest, response: Response) -> InferResponse:
