@@ -110,7 +110,9 @@ def bench_serve(
         Worker(
             engine="plain", model=str(plain_path), samples=[str(path) for path in samples]
         ) as plain,
-        ServerProcess(work / "repo", {name: sealed[suite]}, key=key, memory=memory) as server,
+        ServerProcess(
+            work / "repo", {name: sealed[suite]}, memory=memory, options=("--key", str(key))
+        ) as server,
     ):
         idle = server.resident_bytes()
         load(server, name, bodies, clients=clients, requests=WARM_UP)
@@ -208,7 +210,9 @@ def _peak_at(
 ) -> int | None:
     """Return the peak of a server with this budget under load, None if it can't serve."""
     try:
-        with ServerProcess(work / "least", {name: sealed}, key=key, memory=memory) as server:
+        with ServerProcess(
+            work / "least", {name: sealed}, memory=memory, options=("--key", str(key))
+        ) as server:
             if server.facts["models"].get("ready") != 1:
                 return None
             load(server, name, bodies, clients=clients, requests=WARM_UP)
