@@ -162,7 +162,10 @@ def _overhead(
 ) -> tuple[list[float], list[float], list[float]]:
     name, plain_path, sealed, samples = small
     bodies = _bodies(name, plain_path, samples)
-    with ServerProcess(work / "small", {name: sealed[suite]}, key=key, memory=1024 * MIB) as server:
+    options = ("--key", str(key))
+    with ServerProcess(
+        work / "small", {name: sealed[suite]}, memory=1024 * MIB, options=options
+    ) as server:
         load(server, name, bodies, clients=1, requests=20)
         skipped = len(server.requests())
         _, client_ms = load(server, name, bodies, clients=1, requests=OVERHEAD_REQUESTS)

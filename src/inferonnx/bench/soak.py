@@ -121,17 +121,34 @@ def soak(
             return Client(url, ca=server.certificate, insecure_no_attestation=True, timeout=120)
 
         with client() as one:
-            _turnover(one, server, small, owner, suite, rounds, found, progress)
+            _turnover(
+                client=one,
+                server=server,
+                case=small,
+                owner=owner,
+                suite=suite,
+                rounds=rounds,
+                found=found,
+                progress=progress,
+            )
             for name, _, sealed, _ in (small, large):
                 one.push(sealed[suite], key=owner, name=name)
                 one.unlock(name, sealed[suite], key=owner)
-        _mixed_load(client, server, (small, large), seconds, found, progress)
+        _mixed_load(
+            client=client,
+            server=server,
+            cases=(small, large),
+            seconds=seconds,
+            found=found,
+            progress=progress,
+        )
         found.peak_bytes = server.resident_bytes("VmHWM:")
         found.exit_code = server.stop()
     return machine_facts(), found
 
 
 def _turnover(
+    *,
     client: Client,
     server: ServerProcess,
     case: Case,
@@ -160,6 +177,7 @@ def _turnover(
 
 
 def _mixed_load(
+    *,
     client: Callable[[], Client],
     server: ServerProcess,
     cases: tuple[Case, Case],
