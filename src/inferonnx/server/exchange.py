@@ -53,7 +53,10 @@ class Exchange:
 
     @property
     def gone(self) -> asyncio.Event:
-        """Set when the client has left: what it asked for need not be computed."""
+        """Set when the client has left: what it asked for need not be computed.
+
+        It can't be seen of a client that has sent ahead more than is taken.
+        """
         return self._connection.on_end()
 
     async def read_body(
@@ -67,22 +70,22 @@ class Exchange:
         Args:
             ledger: Whose memory it is.
             limit_bytes: Most that the body may have, encoded and decoded; the
-                connection's limit where it says less.
+                connection's limit where it is not given.
             beside_bytes: What the handler will hold for this request beside the body.
 
         Raises:
             HttpError: 400, 408, 413, 501 or 503; the handler lets it pass.
             ClientGoneError: The client left.
         """
-        limit = min(limit_bytes or self._limits.body_bytes, self._limits.body_bytes)
+        limit = self._limits.body_bytes if limit_bytes is None else limit_bytes
         coding = request_coding(self.head.headers.get("content-encoding", ""))
         length = self._incoming.length
         if length is not None and length > limit:
             raise too_large(limit)
         self._incoming.pace.total_s = self._limits.body_s
         if coding or length is None:
-            await self.reserve(ledger, FIRST_BYTES + beside_bytes)
-            body = await self._grown_body(coding, limit)
+            reservation = await self.reserve(ledger, FIRST_BYTES + beside_bytes)
+            body = await self._read_into(GrowingBody(reservation, limit_bytes=limit), coding, limit)
         else:
             await self.reserve(ledger, length + beside_bytes)
             body = allocate(length)
@@ -90,7 +93,7 @@ class Exchange:
         self._note_received()
         return body
 
-    async def reserve(self, ledger: Ledger, n_bytes: int) -> None:
+    async def reserve(self, ledger: Ledger, n_bytes: int) -> Reservation:
         """Wait for memory that the handler will hold; released after the reply.
 
         A handler reserves once, by this or by `read_body`.
@@ -98,7 +101,10 @@ class Exchange:
         Raises:
             HttpError: 413 when there never will be so much, 503 when it takes too long.
         """
+        if self.reservation is not None:
+            raise RuntimeError("a body is read once")
         self.reservation = await reserve(ledger, n_bytes, admission_s=self._limits.admission_s)
+        return self.reservation
 
     async def chunks(self, *, limit_bytes: int | None = None) -> AsyncGenerator[memoryview, None]:
         """Give the body as it comes, 64 KiB at most at a time; nothing is held.
@@ -124,9 +130,7 @@ class Exchange:
         if self.reservation is not None:
             self.reservation.release()
 
-    async def _grown_body(self, coding: str, limit: int) -> memoryview:
-        assert self.reservation is not None  # noqa: S101 - for the type checker
-        body = GrowingBody(self.reservation, limit_bytes=limit)
+    async def _read_into(self, body: GrowingBody, coding: str, limit: int) -> memoryview:
         if not coding:
             async for view in self._incoming.stream(limit):
                 body.append(view)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from inferonnx.errors import InferonnxError
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from inferonnx.server.connection import Peer
-
-    Bytes = bytes | bytearray | memoryview
+    from inferonnx.server.pieces import Bytes
 
 JSON = "application/json"
 
@@ -68,6 +67,9 @@ class ExchangeFigures:
     A client that left before it had the reply shows in `sent_s` being 0.
 
     Attributes:
+        number: Of the exchange, in the order of their beginning; for logs.
+        details: What else the handler wants to be logged: names and codes, nothing of
+            a body.
         status: Of the reply; 0 when there was none.
         n_received: Bytes of the body as they came.
         n_sent: Bytes of the reply's body.
@@ -76,8 +78,11 @@ class ExchangeFigures:
         received_s: Its body was read.
         replied_s: The handler was done.
         sent_s: The system took the last byte of the reply.
+        engine_s: Time inside the engine, where the request came to it.
     """
 
+    number: int
+    details: dict[str, object] = field(default_factory=dict)
     status: int = 0
     n_received: int = 0
     n_sent: int = 0
@@ -86,6 +91,7 @@ class ExchangeFigures:
     received_s: float = 0
     replied_s: float = 0
     sent_s: float = 0
+    engine_s: float = 0
 
 
 class HttpError(InferonnxError):
