@@ -83,9 +83,7 @@ def check_head(request: h11.Request, names: Collection[str]) -> None:
         headers.setdefault(name, []).append(value.decode("latin-1").lower())
     host = headers.get(b"host", [])
     if len(host) != 1 or host[0] not in names:  # (2)
-        raise RefusedError(
-            421, "the request's Host is not one of this proxy's names (--name adds one)"
-        )
+        raise RefusedError(421, "Host is not one of this proxy's names (--name adds one)")
     for origin in headers.get(b"origin", []):  # (3)
         if origin.removeprefix("http://") not in names:
             raise RefusedError(403, "the proxy takes no requests from pages of other origins")

@@ -262,7 +262,7 @@ def test_a_request_that_calls_it_by_another_name_is_refused(serve, start, host):
     proxy = start(server)
     status, body, _ = proxy.ask(headers={"Host": host.format(port=proxy.port)})
     assert status == 421
-    assert "Host is not one of" in json.loads(body)["error"]
+    assert "is not one of this proxy's names" in json.loads(body)["error"]
     assert server.n_connections == 0
 
 
@@ -319,6 +319,18 @@ def test_what_is_no_request_is_refused(serve, start, data):
     answer = start(server).raw(data)
     assert answer[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 431", b"HTTP/1.1 505")
     assert server.n_connections == 0
+
+
+def test_a_head_that_does_not_come_to_its_end(serve, start, monkeypatch):
+    monkeypatch.setattr("inferonnx.client.relay.HEAD_S", 0.1)
+    server = serve(answering((200, b"secret")))
+    assert start(server).raw(b"GET /x HTTP/1.1\r\nHost:").startswith(b"HTTP/1.1 408 ")
+    assert server.n_connections == 0
+
+
+def test_a_client_that_says_nothing_is_let_go(serve, start, monkeypatch):
+    monkeypatch.setattr("inferonnx.client.relay.IDLE_S", 0.1)
+    assert start(serve(answering((200, b"")))).raw(b"") == b""
 
 
 # The server.
