@@ -75,9 +75,10 @@ class Repository:
                 stack.callback(os.close, self._root)
                 self._lock = lock_folder(self._root, folder)  # before anything goes
                 stack.callback(os.close, self._lock)
-                remove_tree(TRASH, at=self._root)
                 self._trash = make_folder(TRASH, at=self._root)
                 stack.callback(os.close, self._trash)
+                for entry in os.listdir(self._trash):
+                    remove_tree(entry, at=self._trash)
                 self.incoming = make_folder(UPLOADS, at=self._root)
             except OSError as error:
                 raise translate(error, folder, "preparing") from error
