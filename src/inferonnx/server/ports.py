@@ -19,9 +19,10 @@ class ModelFacts(NamedTuple):
         name: Sealed name.
         inputs: Declared inputs, in order; tensors all.
         outputs: Declared outputs, in order; tensors all.
-        least_bytes: Least share of memory in which it runs.
-        full_bytes: Share at which it streams nothing; more has no use.
-        pass_bytes: Part of both that its passes take. It comes from an arena that all
+        least_bytes: Least share of memory in which it runs, for one call at a time.
+        full_bytes: Share at which it streams nothing and all calls that may share a
+            pass do; more has no use.
+        pass_bytes: What its passes take at most, for all those calls. It comes from an arena that all
             open models have in common and that never shrinks while one of them is open.
         is_batchable: The first axis of all inputs and outputs is free.
     """
@@ -82,6 +83,8 @@ class Opener(Protocol):
 
     def open(self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int) -> OpenModel:
         """Make a model ready to run within a share of the process's memory.
+
+        As many calls share its passes as the share holds, up to `concurrency`.
 
         Raises:
             InferonnxError: As `facts`, or the share does not hold it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.keys import DataKey
 from inferonnx.app.host.opening import open_beside, open_file
@@ -31,42 +31,66 @@ class EngineOpener:
 
     def facts(self, path: str, data_key: Secret, *, concurrency: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
-        opened = open_file(path, key=DataKey(data_key))
-        opened.source.close()
-        manifest = opened.manifest
+        manifest = _manifest(path, data_key)
         _check_servable(manifest)
-        memory = manifest.memory
-        blocks = [partition.block_bytes for partition in manifest.partitions]
-        passes = manifest.arena.peak_bytes + (concurrency - 1) * memory.call_bytes
-        held = memory.session_bytes + passes
-        # What is above its floor, of which sessions are a part: opening itself may need most.
-        opening = memory.least_bytes - memory.floor_bytes + memory.session_bytes
-        least = max(held + max(blocks, default=0), opening)
+        one = _needs(manifest)
+        waiting = (concurrency - 1) * manifest.memory.call_bytes
         return ModelFacts(
             name=manifest.name,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
-            least_bytes=least,
-            full_bytes=max(held + sum(blocks), least),
-            pass_bytes=passes,
+            least_bytes=one.least_bytes,
+            full_bytes=one.full_bytes + waiting,
+            pass_bytes=manifest.arena.peak_bytes + waiting,
             is_batchable=_is_batchable(manifest),
         )
 
     def open(
         self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int
     ) -> ServedModel:
-        """Open a model in `share_bytes`, whatever else the process holds."""
+        """Open a model in `share_bytes`, whatever else the process holds.
+
+        What the share has beyond the model's least is for calls that share a pass first,
+        up to `concurrency`, and for resident weights then: a pass for eight calls costs
+        little more than for one, while a few weights fewer to read save little.
+        """
+        manifest = _manifest(path, data_key)
+        beyond = share_bytes - _needs(manifest).least_bytes
+        calls = 1 + max(0, beyond) // max(1, manifest.memory.call_bytes)
         return ServedModel(
             open_beside(
                 path,
                 key=DataKey(data_key),
                 share_bytes=share_bytes,
-                concurrency=concurrency,
+                concurrency=min(calls, concurrency),
                 threads=self._threads,
                 page_drop=self._page_drop,
                 spin=self._spin,
             )
         )
+
+
+class _Needs(NamedTuple):
+    """Shares in which a model runs, one call at a time: streamed, and all resident."""
+
+    least_bytes: int
+    full_bytes: int
+
+
+def _needs(manifest: Manifest) -> _Needs:
+    memory = manifest.memory
+    blocks = [partition.block_bytes for partition in manifest.partitions]
+    held = memory.session_bytes + manifest.arena.peak_bytes
+    # What is above its floor, of which sessions are a part: opening itself may need most.
+    opening = memory.least_bytes - memory.floor_bytes + memory.session_bytes
+    least = max(held + max(blocks, default=0), opening)
+    return _Needs(least, max(held + sum(blocks), least))
+
+
+def _manifest(path: str, data_key: Secret) -> Manifest:
+    opened = open_file(path, key=DataKey(data_key))
+    opened.source.close()
+    return opened.manifest
 
 
 class ServedModel:
