@@ -22,8 +22,9 @@ class ModelFacts(NamedTuple):
         least_bytes: Least share of memory in which it runs, for one call at a time.
         full_bytes: Share at which it streams nothing and all calls that may share a
             pass do; more has no use.
-        pass_bytes: What its passes take at most, for all those calls. It comes from an arena that all
-            open models have in common and that never shrinks while one of them is open.
+        pass_bytes: What its passes take at most, for all those calls. It comes from an
+            arena that all open models have in common and that never shrinks while one
+            of them is open.
         is_batchable: The first axis of all inputs and outputs is free.
     """
 

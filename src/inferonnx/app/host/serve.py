@@ -25,6 +25,7 @@ from inferonnx.runtime.whole_files import whole_file
 from inferonnx.sealed import HEADER_BYTES, parse_header, verify_header
 from inferonnx.server.api import Api
 from inferonnx.server.context import Context
+from inferonnx.server.exercise import exercise
 from inferonnx.server.http import HttpService
 from inferonnx.server.identity import Identity, TlsSettings, born_identity, given_identity
 from inferonnx.server.ledger import Ledger
@@ -90,6 +91,7 @@ class Server:
         self._version = version
         self._page = page
         process.forbid_core_dumps()
+        process.limit_heaps()
         _refuse_swap()
         self._key = _load_key(config)
         self.identity = _make_identity(config)
@@ -111,11 +113,10 @@ class Server:
         config = self.config
         async with AsyncExitStack() as stack:
             stack.callback(self._repository.close)
-            floor = process.resident_bytes() or 0
-            requests_bytes, models_bytes = _divided(config, floor)
             threads = ThreadPoolExecutor(config.concurrency + 1, "inferonnx-pass")
             stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-            pool = Pool(self._opener, total_bytes=models_bytes, concurrency=config.concurrency)
+            # Nothing may be held before it is known what there is.
+            pool = Pool(self._opener, total_bytes=0, concurrency=config.concurrency)
             stack.push_async_callback(pool.close)
             models = Models(
                 pool,
@@ -126,9 +127,14 @@ class Server:
                 ),
                 threads,
             )
+            requests_bytes = _requests_bytes(config)
             context = self._context(pool, models, Ledger(requests_bytes))
-            least = await self._load_models(context)
             api = Api(context)
+            quiet = HttpService(api.handle, limits=_http_limits(config, requests_bytes), linger_s=5)
+            await exercise(quiet, self.identity, threads, n_threads=config.concurrency + 1)
+            floor = process.resident_bytes() or 0
+            models_bytes = pool.total_bytes = _models_bytes(config, floor)
+            least = await self._load_models(context)
             observer = LogObserver(self._log)
             service = HttpService(
                 api.handle,
@@ -241,10 +247,15 @@ class Server:
         return least
 
 
-def _divided(config: ServerConfig, floor: int) -> tuple[int, int]:
-    """Return what requests and what models may hold, beside floor and connections."""
-    requests = max(LEAST_REQUEST_BYTES, config.memory_bytes // REQUEST_SHARE)
-    others = floor + requests + config.max_connections * CONNECTION_BYTES + SLACK_BYTES
+def _requests_bytes(config: ServerConfig) -> int:
+    """Return what requests may hold."""
+    return max(LEAST_REQUEST_BYTES, config.memory_bytes // REQUEST_SHARE)
+
+
+def _models_bytes(config: ServerConfig, floor: int) -> int:
+    """Return what models may hold, beside floor, connections and requests."""
+    connections = config.max_connections * CONNECTION_BYTES
+    others = floor + _requests_bytes(config) + connections + SLACK_BYTES
     if others >= config.memory_bytes:
         raise InfeasibleBudgetError(
             f"the server alone needs {format_size(others)}, and the budget is "
@@ -253,7 +264,7 @@ def _divided(config: ServerConfig, floor: int) -> tuple[int, int]:
             budget_bytes=config.memory_bytes,
             hint="Give it more with --memory: models come on top.",
         )
-    return requests, config.memory_bytes - others
+    return config.memory_bytes - others
 
 
 def _http_limits(config: ServerConfig, requests_bytes: int) -> HttpLimits:
