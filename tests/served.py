@@ -38,7 +38,7 @@ class Served:
         facts: What it says at its start.
     """
 
-    def __init__(self, folder, owner, *options, settings="", within=()):
+    def __init__(self, folder, owner, *options, settings="", within=(), ca=None):
         """Start one; what is in `folder / "repo"` already is served.
 
         Args:
@@ -46,10 +46,11 @@ class Served:
             owner: Public key of the owner, None for none.
             options: More of the command line.
             settings: More of its configuration, in TOML.
-            within: A command that runs the server, as its last argument.
+            within: A command that runs the server, as its last arguments.
+            ca: What to trust, where the server is given a certificate.
         """
         self.folder = folder
-        self.ca = folder / "server.pem"
+        self.ca = ca or folder / "server.pem"
         self.repository = folder / "repo"
         self.repository.mkdir(exist_ok=True)
         self.tokens = {role: folder / f"{role}.token" for role in ROLES}
@@ -61,7 +62,8 @@ class Served:
             *(sys.executable, "-P", "-m", "inferonnx", "serve", "--json"),
             *("--config", folder / "serve.toml", "--models", self.repository),
             *(("--owner", owner) if owner else ()),
-            *("--listen", "127.0.0.1:0", "--cert-out", self.ca, "--memory", "400MiB", *options),
+            *(() if ca else ("--cert-out", self.ca)),
+            *("--listen", "127.0.0.1:0", "--memory", "400MiB", *options),
         ]
         self.start()
 

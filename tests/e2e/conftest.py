@@ -35,13 +35,12 @@ def start(sealed, key, key_path, tmp_path_factory):
     """Start a server of the owner's that has models of `sealed`, unlocked."""
     started = []
 
-    def serve(*names, options=(), settings="", within=(), owner=key.public_key):
+    def serve(*names, options=(), owner=key.public_key, **more):
         folder = tmp_path_factory.mktemp("served")
         models.stock(folder / "repo", *(sealed[name] for name in names))
         server = Served(
             *(folder, owner, *(("--key", key_path) if names else ()), *options),
-            settings=settings,
-            within=within,
+            **more,
         )
         started.append(server)
         return server
