@@ -26,6 +26,7 @@ from inferonnx.runtime.whole_files import whole_file
 from inferonnx.sealed import HEADER_BYTES, parse_header, verify_header
 from inferonnx.server.api import Api
 from inferonnx.server.context import Context
+from inferonnx.server.exercise import exercise
 from inferonnx.server.http import HttpService
 from inferonnx.server.identity import Identity, TlsSettings, born_identity, given_identity
 from inferonnx.server.ledger import Ledger
@@ -92,12 +93,12 @@ class Server:
         self._version = version
         self._page = page
         process.forbid_core_dumps()
+        process.limit_heaps()
         _refuse_swap()
         self._key = _load_key(config)
         self.identity = _make_identity(config)
         self._repository = Repository(config.models)
         self._opener = EngineOpener(
-            concurrency=config.concurrency,
             threads=config.threads,
             page_drop=config.page_drop,
             spin=False,  # the loop, TLS and other models want the cores that spinning takes
@@ -114,11 +115,10 @@ class Server:
         config = self.config
         async with AsyncExitStack() as stack:
             stack.callback(self._repository.close)
-            floor = process.resident_bytes() or 0
-            requests_bytes, models_bytes = _divided(config, floor)
             threads = ThreadPoolExecutor(config.concurrency + 1, "inferonnx-pass")
             stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-            pool = Pool(self._opener, total_bytes=models_bytes, concurrency=config.concurrency)
+            # Nothing may be held before it is known what there is.
+            pool = Pool(self._opener, total_bytes=0, concurrency=config.concurrency)
             stack.push_async_callback(pool.close)
             models = Models(
                 pool,
@@ -129,9 +129,14 @@ class Server:
                 ),
                 threads,
             )
+            requests_bytes = _requests_bytes(config)
             context = self._context(pool, models, Ledger(requests_bytes))
-            least = await self._load_models(context)
             api = Api(context)
+            quiet = HttpService(api.handle, limits=_http_limits(config, requests_bytes), linger_s=5)
+            await exercise(quiet, self.identity, threads, n_threads=config.concurrency + 1)
+            floor = process.resident_bytes() or 0
+            models_bytes = pool.total_bytes = _models_bytes(config, floor)
+            least = await self._load_models(context)
             observer = LogObserver(self._log)
             service = HttpService(
                 api.handle,
@@ -252,10 +257,15 @@ def _obeyed(stored: StoredModel, owner: bytes | None) -> StoredModel:
     return replace(stored, problem="it belongs to another owner than the one of this server")
 
 
-def _divided(config: ServerConfig, floor: int) -> tuple[int, int]:
-    """Return what requests and what models may hold, beside floor and connections."""
-    requests = max(LEAST_REQUEST_BYTES, config.memory_bytes // REQUEST_SHARE)
-    others = floor + requests + config.max_connections * CONNECTION_BYTES + SLACK_BYTES
+def _requests_bytes(config: ServerConfig) -> int:
+    """Return what requests may hold."""
+    return max(LEAST_REQUEST_BYTES, config.memory_bytes // REQUEST_SHARE)
+
+
+def _models_bytes(config: ServerConfig, floor: int) -> int:
+    """Return what models may hold, beside floor, connections and requests."""
+    connections = config.max_connections * CONNECTION_BYTES
+    others = floor + _requests_bytes(config) + connections + SLACK_BYTES
     if others >= config.memory_bytes:
         raise InfeasibleBudgetError(
             f"the server alone needs {format_size(others)}, and the budget is "
@@ -264,7 +274,7 @@ def _divided(config: ServerConfig, floor: int) -> tuple[int, int]:
             budget_bytes=config.memory_bytes,
             hint="Give it more with --memory: models come on top.",
         )
-    return requests, config.memory_bytes - others
+    return config.memory_bytes - others
 
 
 def _http_limits(config: ServerConfig, requests_bytes: int) -> HttpLimits:
