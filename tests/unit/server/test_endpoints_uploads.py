@@ -422,7 +422,7 @@ def test_only_the_owner_announces(site):
         refused(site.announce(**signature), 403, "")
     signature = site.signed(DATA)
     assert site.announce(**signature).status == 201
-    refused(site.announce(**signature), 403, "nonce")
+    refused(site.announce(**signature), 401, "nonce")
     assert len(site.uploads) == 1
 
 

@@ -11,6 +11,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.keys import Key
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from inferonnx.control import ServerConfig
     from inferonnx.server.log import Log
+    from inferonnx.server.stored import StoredModel
 
 CONNECTION_BYTES = 36 * KIB
 """An idle TLS connection (docs/serving.md, "Memory")."""
@@ -216,7 +218,8 @@ class Server:
     async def _load_models(self, context: Context) -> int | None:
         """Take in what is on disk; return the largest least share of those unlocked, if any."""
         least = None
-        for stored in self._repository.scan():
+        for found in self._repository.scan():
+            stored = _obeyed(found, context.owner)
             context.models.add(stored)
             if stored.problem:
                 self._log.event(
@@ -245,6 +248,13 @@ class Server:
                     if view.entry is not None:
                         least = max(least or 0, view.entry.facts.least_bytes)
         return least
+
+
+def _obeyed(stored: StoredModel, owner: bytes | None) -> StoredModel:
+    """Return a model as this owner's server has it: another owner's can't be unlocked here."""
+    if stored.problem or owner in (None, stored.owner):
+        return stored
+    return replace(stored, problem="it belongs to another owner than the one of this server")
 
 
 def _requests_bytes(config: ServerConfig) -> int:

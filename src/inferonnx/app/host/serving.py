@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.keys import DataKey
 from inferonnx.app.host.opening import open_beside, open_file
-from inferonnx.errors import ModelNotReadyError, TensorError
+from inferonnx.errors import InfeasibleBudgetError, ModelNotReadyError, TensorError
+from inferonnx.oip import TooLargeError
 from inferonnx.runtime import process
 from inferonnx.runtime.ort import Environment
 from inferonnx.server.ports import ModelFacts, Residency
@@ -117,8 +118,18 @@ class ServedModel:
         return self._session.opened_bytes
 
     def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return all outputs in declared order."""
-        outputs = [value for value in self._session.run(None, inputs) if isinstance(value, Tensor)]
+        """Return all outputs in declared order.
+
+        Raises:
+            TooLargeError: Inputs of this size may need more than the model's share, now
+                and whenever it is tried again.
+            InferonnxError: The model fails on them.
+        """
+        try:
+            results = self._session.run(None, inputs)
+        except InfeasibleBudgetError as error:
+            raise TooLargeError(error.message) from error
+        outputs = [value for value in results if isinstance(value, Tensor)]
         if len(outputs) != len(self._session.get_outputs()):
             raise TensorError("the model left an optional output out, which can't be served")
         return outputs
