@@ -23,7 +23,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from inferonnx.server.limits import AHEAD_BYTES, RECEIVE_BYTES, RECORD_BYTES
+from inferonnx.server.limits import (
+    AHEAD_BYTES,
+    FEED_BYTES,
+    LINGER_MOST_S,
+    RECEIVE_BYTES,
+    RECORD_BYTES,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,6 +72,7 @@ class Connection(asyncio.BufferedProtocol):
         alpn: The protocol that was agreed on, or None where the client named none.
         idle_since: Loop time since which nothing is under way; None while something is.
         is_ended: The client closed its side, or was lost.
+        is_closing: We have closed our side, and throw away what still comes.
         received_bytes: Decrypted so far.
         sent_bytes: Encrypted so far.
     """
@@ -75,7 +82,6 @@ class Connection(asyncio.BufferedProtocol):
         "_error",
         "_filled",
         "_incoming",
-        "_is_discarding",
         "_is_full",
         "_is_lost",
         "_is_open",
@@ -91,6 +97,7 @@ class Connection(asyncio.BufferedProtocol):
         "_writer",
         "alpn",
         "idle_since",
+        "is_closing",
         "is_ended",
         "peer",
         "received_bytes",
@@ -121,34 +128,32 @@ class Connection(asyncio.BufferedProtocol):
         self._error: ssl.SSLError | None = None
         self._is_open = False  # the handshake is done
         self._is_paused = False
-        self._is_discarding = False
+        self.is_closing = False
         self._is_full = False  # of what the system has not taken
-        self._is_lost = False
+        self._is_lost = True  # until there is a transport
 
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
-        self._transport = transport
-        transport.set_write_buffer_limits(high=0)
+        self._transport = cast("asyncio.Transport", transport)
+        self._is_lost = False
+        self._transport.set_write_buffer_limits(high=0)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Offer the shared buffer, and little of it where nobody waits for much."""
         del sizehint
         is_waited_for = self._target is not None and len(self._target) > AHEAD_BYTES
-        return (
-            self._receive if is_waited_for or self._is_discarding else self._receive[:AHEAD_BYTES]
-        )
+        return self._receive if is_waited_for or self.is_closing else self._receive[:AHEAD_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Decrypt what came."""
-        if self._is_discarding:
+        if self.is_closing:
+            self._filled += nbytes
             return
         received = self._receive[:nbytes]
-        # Record by record, since a BIO keeps for ever the most that it ever held.
-        for at in range(0, nbytes, RECORD_BYTES):
-            self._incoming.write(received[at : at + RECORD_BYTES])
+        for at in range(0, nbytes, FEED_BYTES):
+            self._incoming.write(received[at : at + FEED_BYTES])
             self._step()
         self._flush()
         if len(self._ahead) >= AHEAD_BYTES and not self._is_paused:
@@ -238,15 +243,18 @@ class Connection(asyncio.BufferedProtocol):
         Raises:
             ClientGoneError: The connection is lost.
         """
-        if self._is_lost or self._error is not None:
+        # A transport that failed calls `connection_lost` in the loop's next round only.
+        if self._is_lost or self._error is not None or self._transport.is_closing():
             raise ClientGoneError
         encrypted = []
-        for record in _records(pieces):
-            self._tls.write(record)
-            self.sent_bytes += len(record)
-            encrypted.append(self._outgoing.read())
-        if encrypted:
-            self._transport.writelines(encrypted)
+        try:
+            for record in _records(pieces):
+                self._tls.write(record)
+                self.sent_bytes += len(record)
+                encrypted.append(self._outgoing.read())
+        except ssl.SSLError as error:
+            raise ClientGoneError from error
+        self._transport.writelines(encrypted)
 
     async def drain(self, *, timeout_s: float | None = None) -> None:
         """Wait until the system has taken all that was written.
@@ -277,13 +285,15 @@ class Connection(asyncio.BufferedProtocol):
 
         Args:
             linger_s: Longest wait for the client, which may still be sending: its bytes
-                are thrown away. A socket that is closed before they have been read
-                resets the connection, and the client may lose our last reply.
+                are thrown away, and while there are many of them, it goes on. A socket
+                that is closed before they have been read resets the connection, and
+                the client may lose our last reply.
         """
-        if not self._is_lost and not self._transport.is_closing():
-            self._is_discarding = True
+        if not self._is_lost and not self.is_closing:
+            self.is_closing = True
+            self.idle_since = self._loop.time()
             self._target = None
-            self._ahead.clear()
+            self._ahead = bytearray()
             self._say_goodbye()
             if linger_s > 0:
                 await self._linger(linger_s)
@@ -326,10 +336,10 @@ class Connection(asyncio.BufferedProtocol):
         while True:
             if self._target is not None and self._filled < len(self._target):
                 # typeshed says bytes, but with memory to fill it is their number.
-                n = cast("int", self._tls.read(RECORD_BYTES, self._target[self._filled :]))
+                n = cast("int", self._tls.read(RECEIVE_BYTES, self._target[self._filled :]))
                 self._filled += n
             else:
-                data = self._tls.read(RECORD_BYTES)
+                data = self._tls.read(AHEAD_BYTES)
                 n = len(data)
                 self._ahead += data
             if n == 0:
@@ -385,9 +395,13 @@ class Connection(asyncio.BufferedProtocol):
             self._is_paused = False
             self._transport.resume_reading()
         self._transport.write_eof()
-        if not self.is_ended:
+        end_s = self._loop.time() + LINGER_MOST_S
+        while not self.is_ended and self._loop.time() < end_s:
+            self._filled = 0  # now counts what is thrown away
             with suppress(TimeoutError):
                 await self._more(linger_s)
+            if self._filled < RECEIVE_BYTES:
+                return
 
 
 def _records(pieces: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes | memoryview]:

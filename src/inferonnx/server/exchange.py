@@ -67,22 +67,22 @@ class Exchange:
         Args:
             ledger: Whose memory it is.
             limit_bytes: Most that the body may have, encoded and decoded; the
-                connection's limit where it says less.
+                connection's limit where it is not given.
             beside_bytes: What the handler will hold for this request beside the body.
 
         Raises:
             HttpError: 400, 408, 413, 501 or 503; the handler lets it pass.
             ClientGoneError: The client left.
         """
-        limit = min(limit_bytes or self._limits.body_bytes, self._limits.body_bytes)
+        limit = self._limits.body_bytes if limit_bytes is None else limit_bytes
         coding = request_coding(self.head.headers.get("content-encoding", ""))
         length = self._incoming.length
         if length is not None and length > limit:
             raise too_large(limit)
         self._incoming.pace.total_s = self._limits.body_s
         if coding or length is None:
-            await self._reserve(ledger, FIRST_BYTES + beside_bytes)
-            body = await self._grown_body(coding, limit)
+            reservation = await self._reserve(ledger, FIRST_BYTES + beside_bytes)
+            body = await self._read_into(GrowingBody(reservation, limit_bytes=limit), coding, limit)
         else:
             await self._reserve(ledger, length + beside_bytes)
             body = allocate(length)
@@ -114,12 +114,13 @@ class Exchange:
         if self.reservation is not None:
             self.reservation.release()
 
-    async def _reserve(self, ledger: Ledger, n_bytes: int) -> None:
+    async def _reserve(self, ledger: Ledger, n_bytes: int) -> Reservation:
+        if self.reservation is not None:
+            raise RuntimeError("a body is read once")
         self.reservation = await reserve(ledger, n_bytes, admission_s=self._limits.admission_s)
+        return self.reservation
 
-    async def _grown_body(self, coding: str, limit: int) -> memoryview:
-        assert self.reservation is not None  # noqa: S101 - for the type checker
-        body = GrowingBody(self.reservation, limit_bytes=limit)
+    async def _read_into(self, body: GrowingBody, coding: str, limit: int) -> memoryview:
         if not coding:
             async for view in self._incoming.stream(limit):
                 body.append(view)

@@ -104,7 +104,8 @@ def _through_h11(data: bytes, most: int) -> tuple[h11.Request, h11.Connection]:
                 501, "the only Transfer-Encoding that is understood is chunked", close=True
             ) from error
         raise _bad("the request's head is malformed, or names no Host") from error
-    assert isinstance(request, h11.Request)  # noqa: S101 - it was whole
+    if not isinstance(request, h11.Request):
+        raise _bad("the request's head is malformed")
     return request, state
 
 

@@ -60,6 +60,7 @@ class HttpService:
         self._linger_s = linger_s
         self._observer = observer or Observer()
         self._is_draining = False
+        self._n_exchanges = 0
 
     def drain(self) -> None:
         """From now on, end each connection with its next reply."""
@@ -80,7 +81,8 @@ class HttpService:
         first = await self._first_bytes(connection)
         if not first:
             return False
-        figures = ExchangeFigures(begun_s=_now())
+        self._n_exchanges += 1
+        figures = ExchangeFigures(number=self._n_exchanges, begun_s=_now())
         head = None
         try:
             head, state = await self._read_head(connection, first)

@@ -30,8 +30,8 @@ CIPHERS_1_2 = "ECDHE+AESGCM:ECDHE+CHACHA20"
 CONTEXT_USES_1_2 = 256
 """Connections of one context under TLS 1.2.
 
-OpenSSL keeps up to 20,480 sessions of a context for resumption, 1 to 2 KiB each, and
-Python has no switch for that; with the context, they go.
+Without tickets, OpenSSL keeps up to 20,480 sessions of a context for resumption, a KiB
+each and with their secrets, and Python has no switch for that: they go with the context.
 """
 
 
@@ -140,7 +140,7 @@ class Identity:
             ssl.TLSVersion.TLSv1_2 if self._settings.is_1_2_allowed else ssl.TLSVersion.TLSv1_3
         )
         context.set_ciphers(CIPHERS_1_2)
-        # No resumption: a ticket's key would open the traffic of the past.
+        # A ticket's key would open the traffic of the past. TLS 1.3 resumes nothing then.
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         context.num_tickets = 0
         context.set_alpn_protocols([protocol])

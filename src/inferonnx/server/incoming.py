@@ -110,11 +110,13 @@ class Incoming:
             HttpError: 400, 408 or 413.
             ClientGoneError: The client left before its end.
         """
+        if self.is_read:
+            return
         if self.length is None:
             async for view in self._chunks(limit_bytes):
                 yield view
-        elif self._left:
-            memory = allocate(min(self._left, RECEIVE_BYTES))
+        else:
+            memory = allocate(min(self._left or 0, RECEIVE_BYTES))
             while self._left:
                 yield memory[: await self._receive(memory)]
 

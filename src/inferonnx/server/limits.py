@@ -10,8 +10,12 @@ from dataclasses import dataclass
 
 from inferonnx.sizes import GIB, KIB, MIB
 
-RECORD_BYTES = 16 * KIB
-"""The largest TLS record (RFC 8446, 5.1): what is decrypted and encrypted at once."""
+FEED_BYTES = 4 * KIB
+"""Ciphertext that OpenSSL gets at once. Its buffer keeps for ever the most that it ever
+held: 22 KiB a connection with whole records, 5 with these, at no cost that shows."""
+
+RECORD_BYTES = 8 * KIB
+"""Sent in one TLS record, for the same reason; the standard's largest is twice that."""
 
 RECEIVE_BYTES = 64 * KIB
 """One buffer for all connections, filled by one system call: each is an enclave's exit."""
@@ -22,17 +26,21 @@ SEND_BYTES = 64 * KIB
 AHEAD_BYTES = 16 * KIB
 """Received of a connection that nobody reads from; TCP holds the client back after that."""
 
+LINGER_MOST_S = 30
+"""Longest that bytes are thrown away after our last one, however busily they come."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
     """Limits of TLS connections.
 
     Attributes:
-        n_connections: Open at once. 35 KiB each while idle, up to `BUSY_BYTES` else.
+        n_connections: Open at once; `python -m inferonnx.bench.connections` measures
+            what they hold.
         n_per_address: From one IP address; 0 is no limit, since a proxy is one address.
         handshake_s: From accept to the end of the handshake: three round trips.
-        linger_s: After our last byte, for the client's own close: a reset sent too early
-            would take the reply out of its hands.
+        linger_s: After our last byte, for the client to close or go on sending, which is
+            thrown away: a reset sent too early would take the reply out of its hands.
     """
 
     n_connections: int = 256
@@ -59,7 +67,8 @@ class HttpLimits:
         bytes_per_s: Least rate of a body or reply: a phone on a bad day has more.
         body_s: Longest that a body in memory may take, as others wait for the memory.
         admission_s: Longest wait for memory; then 503, and the client tries again.
-        discard_bytes: Rest of a refused body that is read, so that the connection lives.
+        discard_bytes: Rest of a refused body that is read, so that the connection lives:
+            a handshake costs about as much.
     """
 
     head_bytes: int = 16 * KIB
@@ -73,4 +82,4 @@ class HttpLimits:
     bytes_per_s: int = 4 * KIB
     body_s: float = 300
     admission_s: float = 30
-    discard_bytes: int = 64 * KIB
+    discard_bytes: int = MIB

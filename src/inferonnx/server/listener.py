@@ -1,8 +1,9 @@
 """The door: accepts connections, as many as there is room for, and drains.
 
-Who comes when all places are taken waits in the kernel's queue. Connections that
-only stay open for a next request give their place up to it, the one that has been
-idle longest first, so that nobody keeps others out by doing nothing.
+Who comes when all places are taken waits, the first of them accepted and the others
+in the kernel's queue. Connections that only stay open for a next request give their
+place up, the one that has been idle longest first, so that nobody keeps others out by
+doing nothing.
 """
 
 from __future__ import annotations
@@ -100,17 +101,27 @@ class Listener:
             )
         except OSError as error:
             raise UsageError(f"{host!r} is no address to listen on", hint="Try 0.0.0.0.") from error
+        failure: UnavailableError | None = None
+        is_open = False
         for family, _, _, _, address in dict.fromkeys(found):
-            sock = _listening(family, address)
+            try:
+                sock = _listening(family, (address[0], port, *address[2:]))
+            except UnavailableError as error:
+                failure = error  # a name may have an address of a kind that is not used here
+                continue
+            port = sock.getsockname()[1]  # any free one is the same for all addresses
             self._sockets.append(sock)
             self._accepting.append(loop.create_task(self._accept(sock)))
+            is_open = True
+        if failure is not None and not is_open:
+            raise failure
 
     async def drain(self) -> None:
         """Stop accepting, let what is under way finish, return when all is closed."""
         await self._stop_accepting()
         self._service.drain()
         for connection, task in list(self._connections.items()):
-            if connection.idle_since is not None:
+            if connection.idle_since is not None and not connection.is_closing:
                 task.cancel()
         while self._connections:
             await asyncio.wait(list(self._connections.values()))
@@ -139,7 +150,6 @@ class Listener:
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._place()
             try:
                 sock, address = await loop.sock_accept(listening)
             except OSError as error:
@@ -152,6 +162,11 @@ class Listener:
                 self._observer.refused(peer, "too many connections from one address")
                 sock.close()
                 continue
+            try:
+                await self._place()
+            except asyncio.CancelledError:
+                sock.close()
+                raise
             self._start(sock, peer)
 
     def _start(self, sock: socket.socket, peer: Peer) -> None:
@@ -161,9 +176,12 @@ class Listener:
         self._per_address[peer.address] = self._per_address.get(peer.address, 0) + 1
         task = asyncio.get_running_loop().create_task(self._serve(sock, connection))
         self._connections[connection] = task
-        task.add_done_callback(lambda _: self._ended(connection))
+        task.add_done_callback(lambda _: self._ended(connection, sock, task))
 
-    def _ended(self, connection: Connection) -> None:
+    def _ended(self, connection: Connection, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        # A task that was cancelled before its first step has closed nothing.
+        connection.abort()
+        sock.close()
         del self._connections[connection]
         address = connection.peer.address
         self._per_address[address] -= 1
@@ -171,6 +189,8 @@ class Listener:
             del self._per_address[address]
         self._has_place.set()
         self._observer.closed(connection.peer)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._observer.failed("connection", error)
 
     async def _place(self) -> None:
         """Wait until one more connection has a place, and make one if that can be."""
@@ -195,8 +215,6 @@ class Listener:
             pass  # it left
         except asyncio.CancelledError:
             await connection.close()  # drained, or its place is needed
-        finally:
-            connection.abort()
 
     async def _shake_hands(self, connection: Connection) -> bool:
         try:
@@ -204,7 +222,7 @@ class Listener:
                 await connection.handshake()
         except ssl.SSLError as error:
             self._observer.refused(connection.peer, f"no TLS handshake: {error.reason or 'failed'}")
-            await connection.close(linger_s=min(1, self._limits.linger_s))
+            await connection.close(linger_s=self._limits.linger_s)  # so that it gets the alert
             return False
         except TimeoutError:
             self._observer.refused(connection.peer, "no TLS handshake in time")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from inferonnx.errors import InferonnxError
@@ -68,6 +68,9 @@ class ExchangeFigures:
     A client that left before it had the reply shows in `sent_s` being 0.
 
     Attributes:
+        number: Of the exchange, in the order of their beginning; for logs.
+        details: What else the handler wants to be logged: names and codes, nothing of
+            a body.
         status: Of the reply; 0 when there was none.
         n_received: Bytes of the body as they came.
         n_sent: Bytes of the reply's body.
@@ -78,6 +81,8 @@ class ExchangeFigures:
         sent_s: The system took the last byte of the reply.
     """
 
+    number: int
+    details: dict[str, str] = field(default_factory=dict)
     status: int = 0
     n_received: int = 0
     n_sent: int = 0

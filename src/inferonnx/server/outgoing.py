@@ -66,7 +66,9 @@ async def send_reply(
 
 async def _send(connection: Connection, pieces: Sequence[Bytes], pace: Pace) -> None:
     loop = asyncio.get_running_loop()
-    for lot in _lots(pieces):
+    for i, lot in enumerate(_lots(pieces)):
+        if i:
+            await asyncio.sleep(0)  # a long reply must not hold up the others
         connection.write(lot)
         begun_s = loop.time()
         try:
