@@ -18,6 +18,16 @@ from inferonnx.crypto import SUITES
 if TYPE_CHECKING:
     from inferonnx.crypto import Suite
 
+PACKAGES = {
+    "bash": "bash",
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
+    "dd": "coreutils",
+    "qemu-x86_64-static": "qemu-user-static",
+    "strace": "strace",
+}
+"""Which package of Debian brings a program."""
+
 
 def in_ci() -> bool:
     """Return whether nothing may be left out."""
@@ -33,19 +43,24 @@ EACH_SUITE = pytest.mark.parametrize("suite", suites_here().values(), ids=suites
 """Once for each suite that is tested here."""
 
 
-def need_suite(name: str) -> None:
-    """Skip the module that calls this where the suite isn't there."""
-    if name not in suites_here():
-        why = f"no library of {name} here; with a C compiler: pip install '.[test,aegis]'"
-        pytest.skip(why, allow_module_level=True)
+def module_needs(*names: str) -> None:
+    """Skip the module that calls this, as one, where a suite or a program isn't there."""
+    for name in names:
+        if name not in suites_here() and not in_ci() and shutil.which(name) is None:
+            pytest.skip(lack_of(name), allow_module_level=True)
 
 
-def tool(name: str, package: str) -> str:
+def tool(name: str) -> str:
     """Return the path of a program; without it skip the test, or fail it in CI."""
     path = shutil.which(name)
+    if path is None and in_ci():
+        pytest.fail(f"{lack_of(name)} (CI is set, so nothing is skipped)", pytrace=False)
     if path is None:
-        why = f"no {name} here; on Debian: apt install {package}"
-        if in_ci():
-            pytest.fail(f"{why} (CI is set, so nothing is skipped)", pytrace=False)
-        pytest.skip(why)
+        pytest.skip(lack_of(name))
     return path
+
+
+def lack_of(name: str) -> str:
+    if name in SUITES:
+        return f"no library of {name} here; with a C compiler: pip install '.[test,aegis]'"
+    return f"no {name} here; on Debian: apt install {PACKAGES[name]}"

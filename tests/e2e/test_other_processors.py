@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import inferonnx
-from machine import tool
+from machine import module_needs, tool
+
+module_needs("qemu-x86_64-static")
 
 
 @pytest.fixture(scope="module")
 def emulator():
-    return tool("qemu-x86_64-static", "qemu-user-static")
+    return tool("qemu-x86_64-static")
 
 
 def run_on_nehalem(emulator, sealed, key_path, samples, output):

@@ -15,13 +15,15 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from inferonnx.report import PLAN_SCHEMA, plan_page
-from machine import tool
+from machine import module_needs, tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from selenium.webdriver.remote.webelement import WebElement
+
+module_needs("chromium", "chromedriver")
 
 MIB = 2**20
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>\"&"
@@ -76,7 +78,7 @@ def sample(n: int, **changes: object) -> dict:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """A Chromium with a profile of its own, shared by this file's tests."""
-    chromium, driver = tool("chromium", "chromium"), tool("chromedriver", "chromium-driver")
+    chromium, driver = tool("chromium"), tool("chromedriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for flag in FLAGS.split():

@@ -52,7 +52,7 @@ def model_at(path):
 @pytest.fixture
 def shell(tmp_path):
     """A shell in an empty folder that knows the command `inferonnx`."""
-    bash = tool("bash", "bash")
+    bash = tool("bash")
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "inferonnx"
     script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m inferonnx "$@"\n')
@@ -74,7 +74,7 @@ def shell(tmp_path):
 
 
 def test_the_session_runs_as_written(shell, tmp_path):
-    tool("dd", "coreutils")
+    tool("dd")
     codes = []
     for command, shown in session():
         if command.startswith("inferonnx zoo build "):

@@ -120,7 +120,7 @@ def test_a_signal_ends_sealing_in_one_line(cnn, key_path, output, name):
     process.send_signal(getattr(signal, name))
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert errors == "inferonnx: interrupted; nothing was left behind\n"
+    assert errors == "inferonnx: interrupted; nothing unfinished was left behind\n"
     assert_untouched(output)
 
 
@@ -203,7 +203,7 @@ def test_a_signal_ends_a_run_in_one_line(sealed_cnn, key_path, image, tmp_path, 
         printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert printed == ""
-    assert errors == "inferonnx: interrupted; nothing was left behind\n"
+    assert errors == "inferonnx: interrupted; nothing unfinished was left behind\n"
     assert os.listdir(tmp_path) == [pipe.name]
 
 

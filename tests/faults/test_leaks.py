@@ -153,7 +153,7 @@ def test_no_system_call_of_a_run_opens_anything_for_writing(home, sealed_cnn, ke
     trace = home / "trace"
     calls = "trace=openat,creat,memfd_create,socket"
     command = [
-        *(tool("strace", "strace"), "-f", "-o", str(trace), "-e", calls),
+        *(tool("strace"), "-f", "-o", str(trace), "-e", calls),
         *(sys.executable, "-B", "-m", "inferonnx", "run", str(sealed_cnn)),
         *("--key", str(key_path), "--input", str(home / "in.npz")),
     ]

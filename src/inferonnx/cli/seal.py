@@ -173,7 +173,7 @@ def _facts(report: SealReport, options: argparse.Namespace) -> dict[str, object]
     return {
         "schema": "inferonnx.seal/1",
         "model_id": report.model_id,
-        "name": options.name or Path(report.path).stem,
+        "name": Path(report.path).stem if options.name is None else options.name,
         "file_bytes": report.file_bytes,
         "partitions": len(plan.partitions),
         "budget_bytes": plan.budget_bytes,

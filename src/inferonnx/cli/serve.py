@@ -12,6 +12,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from inferonnx import __version__
 from inferonnx.app.host.serve import Server, Started
 from inferonnx.cli.options import verb
 from inferonnx.cli.printing import say
@@ -75,7 +76,7 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Setting) -> None:
 def _run(options: argparse.Namespace) -> int:
     config = _configured(options)
     log = Log(level=options.log_level, as_json=config.log_format == "json")
-    server = Server(config, log, page=_page())
+    server = Server(config, log, version=__version__, page=_page())
     asyncio.run(_serve(server, config, as_json=options.json))
     return ExitCode.DONE
 

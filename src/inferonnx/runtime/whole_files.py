@@ -38,14 +38,16 @@ def check_output(path: str, *, inputs: Sequence[str] = (), replace: bool = True)
     try:
         if not stat.S_ISDIR(os.stat(folder).st_mode):  # (1)
             raise NotADirectoryError(errno.ENOTDIR, "", folder)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "", folder)
         status = os.stat(target) if os.path.lexists(target) else None
+        irregular = status is not None and not stat.S_ISREG(status.st_mode)
+        # What no right would help with is told first: others than root can't write to /dev.
+        if not irregular and not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "", folder)
     except OSError as error:
         raise translate(error, path, "writing") from error
     if status is None:
         return
-    if not stat.S_ISREG(status.st_mode):  # (2) a rename would replace the device or pipe itself
+    if irregular:  # (2) a rename would replace the device or pipe itself
         raise UsageError(f"{path!r} is no regular file", hint="Choose another name.")
     for name in inputs:
         if os.path.exists(name) and os.path.samefile(name, target):  # (4)
@@ -76,23 +78,21 @@ def whole_file(
     """
     check_output(path, inputs=inputs, replace=replace)
     target = os.path.realpath(path)
+    names: list[str] = []  # known before there is such a file, however early an interrupt comes
     try:
-        file, temporary = _unfinished(os.path.dirname(target), mode)
-    except OSError as error:
-        raise translate(error, path, "writing") from error
-    try:
-        with file:
+        with _unfinished(os.path.dirname(target), mode, names) as file:
             if os.path.lexists(target):
                 os.fchmod(file.fileno(), stat.S_IMODE(os.stat(target).st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
-            _publish(temporary, target, replace=replace)
+            _publish(names[-1], target, replace=replace)
     except OSError as error:
         raise translate(error, path, "writing") from error
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(name)
 
 
 def check_new_folder(path: str) -> None:
@@ -161,8 +161,10 @@ def scratch_folder(parent: str | None = None) -> Iterator[str]:
             shutil.rmtree(folder)
 
 
-def _unfinished(folder: str, mode: int) -> tuple[BinaryIO, str]:
+def _unfinished(folder: str, mode: int, names: list[str]) -> BinaryIO:
     """Make a new file under a temporary name, and remove those of writers that were killed.
+
+    The name is the last that is added to `names`.
 
     A living writer holds a lock on its file, which ends with it however it ends;
     names of processes would not do, since they repeat in containers.
@@ -173,11 +175,12 @@ def _unfinished(folder: str, mode: int) -> tuple[BinaryIO, str]:
         _remove_abandoned(path)
     while True:
         path = os.path.join(folder, f".{os.urandom(8).hex()}{_PART}")
+        names.append(path)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         file = os.fdopen(fd, "w+b")
         _lock(fd)
         if _is_at(path, fd):
-            return file, path
+            return file
         file.close()  # another process found it between its making and its lock
 
 

@@ -16,7 +16,7 @@ from inferonnx.sizes import KIB
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from inferonnx.server.messages import Bytes
+    from inferonnx.server.pieces import Bytes
 
 ACCEPTED = ("Accept-Encoding", "gzip, deflate")
 """What a reply says that refuses a coding."""

@@ -30,9 +30,12 @@ from inferonnx.server.limits import (
     RECEIVE_BYTES,
     RECORD_BYTES,
 )
+from inferonnx.server.pieces import lots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+
+    from inferonnx.server.pieces import Bytes
 
 
 class ClientGoneError(Exception):
@@ -183,6 +186,11 @@ class Connection(asyncio.BufferedProtocol):
 
     # What the server calls.
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it can be closed without harm: no request of it has begun to come."""
+        return self.idle_since is not None and not self._ahead
+
     async def handshake(self) -> None:
         """Wait until the client has proved that it speaks TLS, and who it is.
 
@@ -237,7 +245,7 @@ class Connection(asyncio.BufferedProtocol):
         """Put back what was read too much; the next `read` returns it first."""
         self._ahead[:0] = data
 
-    def write(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
+    def write(self, pieces: Iterable[Bytes]) -> None:
         """Encrypt and send; call `drain` before the next `SEND_BYTES`.
 
         Raises:
@@ -248,7 +256,8 @@ class Connection(asyncio.BufferedProtocol):
             raise ClientGoneError
         encrypted = []
         try:
-            for record in _records(pieces):
+            for lot in lots(pieces, RECORD_BYTES):
+                record = lot[0] if len(lot) == 1 else b"".join(lot)
                 self._tls.write(record)
                 self.sent_bytes += len(record)
                 encrypted.append(self._outgoing.read())
@@ -402,25 +411,6 @@ class Connection(asyncio.BufferedProtocol):
                 await self._more(linger_s)
             if self._filled < RECEIVE_BYTES:
                 return
-
-
-def _records(pieces: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes | memoryview]:
-    """Give the bytes of `pieces` in lots of at most a record; small ones go together."""
-    small: list[bytes | bytearray | memoryview] = []
-    n_small = 0
-    for piece in pieces:
-        if n_small + len(piece) <= RECORD_BYTES:
-            small.append(piece)
-            n_small += len(piece)
-            continue
-        if small:
-            yield b"".join(small)
-        small, n_small = [], 0
-        view = memoryview(piece).cast("B")
-        for at in range(0, len(view), RECORD_BYTES):
-            yield view[at : at + RECORD_BYTES]
-    if n_small:
-        yield b"".join(small)
 
 
 async def _wait(

@@ -116,6 +116,7 @@ class OipEndpoints:
         """
         view, signature = self._ready(call)
         exchange = call.exchange
+        exchange.figures.details |= {"model": view.stored.name, "version": view.stored.version}
         is_json = HEADER_LENGTH_NAME.lower() not in exchange.head.headers
         beside = REPLY_BYTES + (JSON_COST * (exchange.content_length or 0) if is_json else 0)
         body = await exchange.read_body(self._context.ledger, beside_bytes=beside)
@@ -128,6 +129,7 @@ class OipEndpoints:
         inputs = check_request(request, signature)
         timeout_s = request.timeout_us / 1e6 or self._context.config.request_timeout_s
         answer = await unless_gone(call, view.queue.infer(inputs, timeout_s=timeout_s))
+        exchange.figures.engine_s = answer.timing.infer_ns / 1e9
         return _infer_reply(request, signature, view, answer)
 
     async def _parsed(

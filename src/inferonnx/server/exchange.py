@@ -53,7 +53,10 @@ class Exchange:
 
     @property
     def gone(self) -> asyncio.Event:
-        """Set when the client has left: what it asked for need not be computed."""
+        """Set when the client has left: what it asked for need not be computed.
+
+        It can't be seen of a client that has sent ahead more than is taken.
+        """
         return self._connection.on_end()
 
     async def read_body(

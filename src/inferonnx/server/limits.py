@@ -14,8 +14,8 @@ FEED_BYTES = 4 * KIB
 """Ciphertext that OpenSSL gets at once. Its buffer keeps for ever the most that it ever
 held: 22 KiB a connection with whole records, 5 with these, at no cost that shows."""
 
-RECORD_BYTES = 8 * KIB
-"""Sent in one TLS record, for the same reason; the standard's largest is twice that."""
+RECORD_BYTES = 4 * KIB
+"""Sent in one TLS record, for the same reason; the standard's largest is 16 KiB."""
 
 RECEIVE_BYTES = 64 * KIB
 """One buffer for all connections, filled by one system call: each is an enclave's exit."""
@@ -26,6 +26,12 @@ SEND_BYTES = 64 * KIB
 AHEAD_BYTES = 16 * KIB
 """Received of a connection that nobody reads from; TCP holds the client back after that."""
 
+IDLE_BYTES = 35 * KIB
+"""Most that an idle connection holds (`python -m inferonnx.bench.connections`)."""
+
+BUSY_BYTES = 64 * KIB
+"""Most that it holds beside the bodies of request and reply, whatever its client does."""
+
 LINGER_MOST_S = 30
 """Longest that bytes are thrown away after our last one, however busily they come."""
 
@@ -35,15 +41,15 @@ class ConnectionLimits:
     """Limits of TLS connections.
 
     Attributes:
-        n_connections: Open at once; `python -m inferonnx.bench.connections` measures
-            what they hold.
+        n_connections: Open at once, each with `IDLE_BYTES` to `BUSY_BYTES`: more than
+            that many clients share connections through a proxy.
         n_per_address: From one IP address; 0 is no limit, since a proxy is one address.
         handshake_s: From accept to the end of the handshake: three round trips.
         linger_s: After our last byte, for the client to close or go on sending, which is
             thrown away: a reset sent too early would take the reply out of its hands.
     """
 
-    n_connections: int = 256
+    n_connections: int = 128
     n_per_address: int = 0
     handshake_s: float = 10
     linger_s: float = 5

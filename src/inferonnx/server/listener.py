@@ -121,7 +121,7 @@ class Listener:
         await self._stop_accepting()
         self._service.drain()
         for connection, task in list(self._connections.items()):
-            if connection.idle_since is not None and not connection.is_closing:
+            if connection.is_idle and not connection.is_closing:
                 task.cancel()
         while self._connections:
             await asyncio.wait(list(self._connections.values()))
@@ -197,9 +197,9 @@ class Listener:
         while len(self._connections) >= self._limits.n_connections:
             self._has_place.clear()
             idle = [
-                (connection.idle_since, task)
+                (connection.idle_since or 0, task)
                 for connection, task in self._connections.items()
-                if connection.idle_since is not None and not task.cancelling()
+                if connection.is_idle and not task.cancelling()
             ]
             if idle:
                 min(idle, key=lambda entry: entry[0])[1].cancel()

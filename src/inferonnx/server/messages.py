@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from inferonnx.server.connection import Peer
-
-    Bytes = bytes | bytearray | memoryview
+    from inferonnx.server.pieces import Bytes
 
 JSON = "application/json"
 
@@ -79,10 +78,11 @@ class ExchangeFigures:
         received_s: Its body was read.
         replied_s: The handler was done.
         sent_s: The system took the last byte of the reply.
+        engine_s: Time inside the engine, where the request came to it.
     """
 
     number: int
-    details: dict[str, str] = field(default_factory=dict)
+    details: dict[str, object] = field(default_factory=dict)
     status: int = 0
     n_received: int = 0
     n_sent: int = 0
@@ -91,6 +91,7 @@ class ExchangeFigures:
     received_s: float = 0
     replied_s: float = 0
     sent_s: float = 0
+    engine_s: float = 0
 
 
 class HttpError(InferonnxError):

@@ -11,13 +11,15 @@ from inferonnx.server import codings
 from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.incoming import Pace
 from inferonnx.server.limits import SEND_BYTES
+from inferonnx.server.pieces import lots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from inferonnx.server.connection import Connection
     from inferonnx.server.limits import HttpLimits
-    from inferonnx.server.messages import Bytes, Head, Reply
+    from inferonnx.server.messages import Head, Reply
+    from inferonnx.server.pieces import Bytes
 
 _BODILESS = (204, 304)
 """Statuses of replies that have no body and do not say how long it is."""
@@ -51,7 +53,7 @@ async def send_reply(
         if coding:
             pieces = await codings.compress(pieces, coding)
             headers.append(("Content-Encoding", coding))
-    n_bytes = sum(map(len, pieces))
+    n_bytes = sum(memoryview(piece).nbytes for piece in pieces)
     if reply.status not in _BODILESS:
         headers.append(("Content-Length", str(n_bytes)))
     if is_last:
@@ -66,7 +68,7 @@ async def send_reply(
 
 async def _send(connection: Connection, pieces: Sequence[Bytes], pace: Pace) -> None:
     loop = asyncio.get_running_loop()
-    for i, lot in enumerate(_lots(pieces)):
+    for i, lot in enumerate(lots(pieces, SEND_BYTES)):
         if i:
             await asyncio.sleep(0)  # a long reply must not hold up the others
         connection.write(lot)
@@ -76,20 +78,3 @@ async def _send(connection: Connection, pieces: Sequence[Bytes], pace: Pace) -> 
         except TimeoutError as error:
             raise ClientGoneError from error
         pace.note(sum(map(len, lot)), loop.time() - begun_s)
-
-
-def _lots(pieces: Sequence[Bytes]) -> Iterator[list[Bytes]]:
-    """Give `pieces` in lots of at most `SEND_BYTES`, cut where that is needed."""
-    lot: list[Bytes] = []
-    room = SEND_BYTES
-    for piece in pieces:
-        view = memoryview(piece)
-        while len(view) > room:
-            lot.append(view[:room])
-            yield lot
-            view, lot, room = view[room:], [], SEND_BYTES
-        if view:
-            lot.append(view)
-            room -= len(view)
-    if lot:
-        yield lot

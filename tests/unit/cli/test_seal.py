@@ -46,6 +46,12 @@ def test_a_missing_folder_is_told_before_the_model_is_read(tmp_path, key_path, c
     assert "'" + str(tmp_path / "no" / "out") + "'" in capsys.readouterr().err
 
 
+def test_an_empty_name_is_none_that_was_left_out(cnn, key_path, tmp_path, capsys):
+    assert seal(cnn, tmp_path / "a.sealed", key_path, "--name", "") == ExitCode.BAD_INPUT
+    assert "'' can't be the name of a model" in capsys.readouterr().err
+    assert not (tmp_path / "a.sealed").exists()
+
+
 def test_the_report_has_the_name_that_was_sealed(cnn, key_path, tmp_path, capsys):
     assert seal(cnn, tmp_path / "a.sealed", key_path, "--name", "bert", "--json") == 0
     facts = json.loads(capsys.readouterr().out)

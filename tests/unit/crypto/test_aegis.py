@@ -10,9 +10,9 @@ import pytest
 
 from inferonnx.crypto import AEGIS_256X2, Secret, aegis
 from inferonnx.errors import UnavailableError
-from machine import need_suite
+from machine import module_needs
 
-need_suite(AEGIS_256X2.name)
+module_needs(AEGIS_256X2.name)
 
 KEY = Secret(bytes(range(32)))
 NONCE = bytes(range(16, 48))

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from inferonnx.errors import UnavailableError, UsageError
+from inferonnx.runtime import whole_files
 from inferonnx.runtime.whole_files import (
     check_new_folder,
     check_output,
@@ -34,6 +35,44 @@ def test_after_an_error_the_old_file_stands_and_nothing_is_left(tmp_path, error)
         raise error
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+class InterruptAt:
+    """Interrupts whole_files.py before its line of a number, in the order of execution."""
+
+    def __init__(self, number):
+        self.left = number
+
+    def __call__(self, frame, event, _argument):
+        if frame.f_code.co_filename == whole_files.__file__ and event == "line":
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # a file that nobody was given yet
+def test_an_interrupt_at_any_line_leaves_the_old_file_or_the_new_one(tmp_path):
+    path = tmp_path / "out"
+    before, found, number = sys.gettrace(), set(), 0
+    while True:
+        path.write_bytes(b"old")
+        interrupt = InterruptAt(number)
+        try:
+            sys.settrace(interrupt)
+            with whole_file(str(path)) as file:
+                file.write(b"new")
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        assert [p.name for p in tmp_path.iterdir()] == ["out"], number
+        found.add(path.read_bytes())
+        if interrupt.left >= 0:
+            break
+        number += 1
+    assert found == {b"old", b"new"}
+    assert number > 20
 
 
 def test_a_full_disk_is_unavailable_and_leaves_nothing(tmp_path):

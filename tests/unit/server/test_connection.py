@@ -8,11 +8,9 @@ import subprocess
 import threading
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from inferonnx.server.connection import ClientGoneError, _records
-from inferonnx.server.limits import AHEAD_BYTES, RECEIVE_BYTES, RECORD_BYTES, SEND_BYTES
+from inferonnx.server.connection import ClientGoneError
+from inferonnx.server.limits import AHEAD_BYTES, RECEIVE_BYTES, SEND_BYTES
 from serving.running import PATIENCE_S, until
 
 
@@ -245,15 +243,3 @@ def test_keys_may_be_updated_on_the_way(pair):
             assert server.run(connection.read(timeout_s=PATIENCE_S)) == line
             server.run(answer(line.upper()))
             assert any(said == line.upper() for said in client.stdout)
-
-
-@given(st.lists(st.integers(0, 3 * RECORD_BYTES), max_size=6))
-def test_records_hold_all_bytes_in_order_and_none_is_too_large(sizes):
-    pieces = [bytes([i]) * size for i, size in enumerate(sizes)]
-    views = [memoryview(piece) for piece in pieces]
-    for given_as in (pieces, views):
-        records = list(_records(given_as))
-        assert b"".join(records) == b"".join(pieces)
-        assert all(0 < len(record) <= RECORD_BYTES for record in records)
-        # Small pieces share a record.
-        assert len(records) <= 2 * sum(sizes) // RECORD_BYTES + 2

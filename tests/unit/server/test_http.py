@@ -10,6 +10,8 @@ import time
 import zlib
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from inferonnx.server.messages import HttpError, Reply
 from serving.running import echo, everything, until
@@ -270,6 +272,57 @@ def test_trailers_and_extensions_of_chunks_are_ignored(server):
         b"next", b"Connection: close"
     )
     assert [body for _, _, body in answers(server.said_to(data))] == [b"hello", b"next"]
+
+
+def test_an_upgrade_is_not_taken(server):
+    upgrade = b"Host: h\r\nConnection: Upgrade\r\nUpgrade: h2c"
+    data = chunked(b"a").replace(b"Host: h", upgrade) + post(b"b").replace(b"Host: h", upgrade)
+    replies = answers(server.said_to(data + post(b"c", b"Connection: close")))
+    assert [(status, body) for status, _, body in replies] == [
+        (200, b"a"),
+        (200, b"b"),
+        (200, b"c"),
+    ]
+
+
+WORDS = post(b"one") + chunked(b"two", b"2" * 20) + post(b"", b"Expect: 100-continue") + chunked()
+WORDS += post(b"last", b"Connection: close")
+
+
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(cuts=st.lists(st.integers(0, len(WORDS)), max_size=12))
+def test_any_split_of_the_bytes_gives_the_same_answers(server, cuts):
+    with server.raw() as sock:
+        start = 0
+        for stop in (*sorted(cuts), len(WORDS)):
+            sock.send(WORDS[start:stop])
+            start = stop
+        bodies = [body for _, _, body in answers(everything(sock))]
+    assert bodies == [b"one", b"two" + b"2" * 20, b"", b"", b"last"]
+
+
+@settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, len(WORDS)), st.integers(0, 9), st.binary(max_size=9)), max_size=4
+    )
+)
+def test_no_damage_to_requests_harms_the_server(server, changes):
+    data = WORDS
+    for at, n, put in changes:
+        data = data[:at] + put + data[at + n :]
+    n_closed = server.notes.n_closed
+    sock = server.raw()
+    sock.sendall(data)
+    vanish(sock, "fin")
+    until(lambda: server.notes.n_closed > n_closed)
+    assert server.budget.used == 0
+    assert not server.notes.failures
+    assert server.listener.n_connections == 0
 
 
 def test_an_empty_line_before_a_request_is_forgiven_once(server):

@@ -1,6 +1,7 @@
 """Places, endings, and what comes to the port that is no TLS."""
 
 import asyncio
+import gc
 import socket
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import pytest
 
 from inferonnx.errors import UnavailableError, UsageError
+from inferonnx.server.connection import Connection
 from inferonnx.server.listener import Listener
 from serving.running import PATIENCE_S, Server, echo, everything, until
 
@@ -167,6 +169,21 @@ def test_hundreds_of_connections_leave_nothing(server):
     until(lambda: server.listener.n_connections == 0)
     assert server.notes.n_closed == 300
     assert not server.listener._per_address
+
+
+def test_a_connection_that_has_ended_is_freed_without_the_collector(server):
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            with server.raw() as sock:
+                sock.sendall(ASK)
+                assert sock.recv(1000)
+        until(lambda: server.listener.n_connections == 0)
+        server.run(asyncio.sleep(0.01))
+        assert sum(isinstance(found, Connection) for found in gc.get_objects()) <= 1
+    finally:
+        gc.enable()
 
 
 def test_when_descriptors_run_out_the_server_waits_and_goes_on():

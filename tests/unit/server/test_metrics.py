@@ -1,6 +1,6 @@
 """What a scrape says, read by Prometheus' own parser."""
 
-import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from inferonnx.server.metrics import ModelSample, ServerSample, exposition
 from inferonnx.server.statistics import Failure, ModelStatistics, Timing
@@ -16,8 +16,7 @@ def sample() -> ServerSample:
 
 
 def test_prometheus_reads_every_family() -> None:
-    parser = pytest.importorskip("prometheus_client.parser")
-    families = {f.name: f for f in parser.text_string_to_metric_families(exposition(sample()))}
+    families = {f.name: f for f in text_string_to_metric_families(exposition(sample()))}
     success = families["nv_inference_request_success"].samples[0]
     assert (success.labels, success.value) == ({"model": "a.b-c_1", "version": "3"}, 1.0)
     reasons = {

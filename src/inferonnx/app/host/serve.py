@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx import __version__
 from inferonnx.app.host.keys import Key
 from inferonnx.app.host.serving import EngineOpener, warm_up
 from inferonnx.control import SECRET_BYTES, NonceBook, config_digest, encode_config
@@ -35,6 +34,7 @@ from inferonnx.server.models import Models
 from inferonnx.server.pool import Pool
 from inferonnx.server.repository import Repository
 from inferonnx.server.scheduler import QueueLimits
+from inferonnx.server.telling import LogObserver
 from inferonnx.server.uploads import Uploads
 from inferonnx.sizes import KIB, MIB, format_size
 
@@ -72,12 +72,13 @@ class Started(NamedTuple):
 class Server:
     """One running server."""
 
-    def __init__(self, config: ServerConfig, log: Log, *, page: bytes = b"") -> None:
+    def __init__(self, config: ServerConfig, log: Log, *, version: str, page: bytes = b"") -> None:
         """Make what needs no event loop.
 
         Args:
             config: Effective configuration.
             log: Where events go.
+            version: Of this software, for clients.
             page: The status page.
 
         Raises:
@@ -86,6 +87,7 @@ class Server:
         """
         self.config = config
         self._log = log
+        self._version = version
         self._page = page
         process.forbid_core_dumps()
         _refuse_swap()
@@ -127,9 +129,13 @@ class Server:
             )
             context = self._context(pool, models, Ledger(requests_bytes))
             least = await self._load_models(context)
-            api = Api(context, self._log)
+            api = Api(context)
+            observer = LogObserver(self._log)
             service = HttpService(
-                api.handle, limits=_http_limits(config, requests_bytes), linger_s=5
+                api.handle,
+                limits=_http_limits(config, requests_bytes),
+                linger_s=5,
+                observer=observer,
             )
             listener = Listener(
                 service,
@@ -139,6 +145,7 @@ class Server:
                     n_per_address=config.max_connections_per_address or 0,
                     handshake_s=config.handshake_timeout_s,
                 ),
+                observer=observer,
             )
             context.n_connections = lambda: listener.n_connections
             await listener.open(config.listen.host, config.listen.port)
@@ -195,7 +202,7 @@ class Server:
             models=models,
             ledger=ledger,
             clock_s=time.time,
-            version=__version__,
+            version=self._version,
             page=self._page,
             owner=config.owner,
             started_s=time.time(),

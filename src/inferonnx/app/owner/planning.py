@@ -171,10 +171,8 @@ def plan_model(
                 measured=bool(tried),
             )
         except InfeasibleBudgetError:
-            if any(found.least_bytes <= budget_bytes for found in tried.values()):
-                break  # what was measured fits, whatever is reckoned
-            if tried and not enforce:
-                break
+            if tried:
+                break  # what was measured fits, or tells what would, whatever is reckoned
             raise
         if plan.cuts in tried:
             break

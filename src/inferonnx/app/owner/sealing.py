@@ -90,7 +90,7 @@ def seal(
         DifferenceError: The stream does not compute what plain onnxruntime does.
     """
     budget = parse_size(memory)
-    name = name or Path(path).stem
+    name = Path(path).stem if name is None else name
     check_model_name(name)
     chosen = suite_named(suite)
     # What is not there yet is no file of the model: most often nothing has to be read for this.

@@ -90,11 +90,15 @@ def test_the_arena_of_the_least_peak_is_taken_wherever_it_holds_its_memory(cnn, 
         assert plan_model(prepared, budget_bytes=200 * MIB).arena[0] == 1
 
 
-def test_a_budget_that_nothing_fits_names_the_operator_and_the_least(cnn):
-    with prepare(cnn) as prepared, pytest.raises(InfeasibleBudgetError) as caught:
-        plan_model(prepared, budget_bytes=20 * MIB)
-    assert caught.value.node
-    assert 20 * MIB < caught.value.needed_bytes < 80 * MIB
+@pytest.mark.parametrize("budget", [0, 20 * MIB, 34 * MIB])
+def test_a_budget_that_nothing_fits_names_the_operator_and_what_is_enough(cnn, budget):
+    with prepare(cnn) as prepared:
+        with pytest.raises(InfeasibleBudgetError) as caught:
+            plan_model(prepared, budget_bytes=budget)
+        assert caught.value.node
+        assert budget < caught.value.needed_bytes < 80 * MIB
+        enough = plan_model(prepared, budget_bytes=caught.value.needed_bytes + MIB)
+    assert enough.peak_bytes <= enough.plan.budget_bytes
 
 
 def test_the_least_budget_works_and_less_does_not(cnn, key_path, tmp_path):
