@@ -105,8 +105,7 @@ def parse_raw(
     for size in shape:
         n_elements *= size
     if dtype is DType.STRING:
-        where = f"for inference input '{shown(name)}' for model '{shown(model_name)}'"
-        strings = parse_strings(view, n_elements, where, allowance)
+        strings = parse_strings(view, n_elements, _where(name, model_name), allowance)
         return Tensor(dtype=dtype, shape=shape, strings=strings)
     expected = dtype.n_bytes(n_elements)
     if len(view) != expected:
@@ -147,9 +146,7 @@ def parse_strings(view: memoryview, count: int, where: str, allowance: Allowance
         (length,) = _LENGTH.unpack_from(view, at)
         at += _LENGTH.size
         if len(strings) == count:
-            raise InvalidRequestError(
-                f"unexpected number of string elements {count + 1} {where}, expecting {count}"
-            )
+            raise _too_many_strings(count, where)
         if length > end - at:
             raise InvalidRequestError(
                 f"incomplete string element {where}, expecting {length} bytes "
@@ -160,11 +157,38 @@ def parse_strings(view: memoryview, count: int, where: str, allowance: Allowance
         strings.append(text)
         at += length
     if len(strings) != count:
-        raise InvalidRequestError(f"expected {count} string elements {where}, got {len(strings)}")
+        raise _too_few_strings(len(strings), count, where)
     return strings
+
+
+def check_strings_fit(n_strings: int, count: int, name: str, model_name: str) -> None:
+    """Refuse strings that are not as many as the shape says.
+
+    Raises:
+        InvalidRequestError: There are more or fewer.
+    """
+    where = _where(name, model_name)
+    if n_strings > count:
+        raise _too_many_strings(count, where)
+    if n_strings < count:
+        raise _too_few_strings(n_strings, count, where)
 
 
 def _is_all_bool(view: memoryview) -> bool:
     return not any(
         bytes(view[i : i + _SLICE]).translate(None, b"\0\1") for i in range(0, len(view), _SLICE)
     )
+
+
+def _where(name: str, model_name: str) -> str:
+    return f"for inference input '{shown(name)}' for model '{shown(model_name)}'"
+
+
+def _too_many_strings(count: int, where: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"unexpected number of string elements {count + 1} {where}, expecting {count}"
+    )
+
+
+def _too_few_strings(n_strings: int, count: int, where: str) -> InvalidRequestError:
+    return InvalidRequestError(f"expected {count} string elements {where}, got {n_strings}")

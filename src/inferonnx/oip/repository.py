@@ -71,7 +71,7 @@ def parse_load_request(body: bytes | memoryview) -> None:
         for name in _members(reader):
             if name == "parameters" and reader.is_object():
                 for parameter in reader.members():
-                    _refuse_override(parameter)
+                    refuse_override(parameter)
                     reader.skip()
             else:
                 reader.skip()
@@ -96,7 +96,8 @@ def _members(reader: JsonReader) -> Iterator[str]:
     return reader.members()
 
 
-def _refuse_override(parameter: str) -> None:
+def refuse_override(parameter: str) -> None:
+    """Refuse a parameter of a load request that changes what is loaded."""
     if parameter == "config" or parameter.startswith("file:"):
         raise UnsupportedError(
             f"load with {parameter.partition(':')[0]!r} is not supported: a model is served "
