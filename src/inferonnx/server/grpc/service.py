@@ -101,6 +101,7 @@ class GrpcService:
             peer=carrier.connection.peer,
             wire=carrier,
             ledger=self._context.ledger,
+            commons=self._commons,
             limits=self._limits,
             figures=figures,
         )

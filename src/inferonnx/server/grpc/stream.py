@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from inferonnx.errors import InferonnxError
     from inferonnx.server.connection import Peer
+    from inferonnx.server.grpc.commons import Commons
     from inferonnx.server.grpc.metadata import Fields
     from inferonnx.server.limits import HttpLimits
     from inferonnx.server.messages import ExchangeFigures
@@ -95,6 +96,7 @@ class Stream:
         peer: Peer,
         wire: Wire,
         ledger: Ledger,
+        commons: Commons,
         limits: HttpLimits,
         figures: ExchangeFigures,
     ) -> None:
@@ -102,21 +104,17 @@ class Stream:
         self.number, self.fields, self.peer, self.figures = number, fields, peer, figures
         self.head = CallHead(path="")
         self.has_ended = self.has_opened = False
-        self._wire, self._ledger, self._limits = wire, ledger, limits
+        self._wire, self._ledger, self._commons, self._limits = wire, ledger, commons, limits
         self._frames = Deframer()
         self._error: InferonnxError | None = None
         self._arrived = asyncio.Event()
         self._reserving: asyncio.Task[Reservation] | None = None
         self._owed = 0
+        self._held = 0
         self._reservations: set[Reservation] = set()
         self._loop = asyncio.get_running_loop()
 
     # What the connection tells.
-
-    @property
-    def n_held(self) -> int:
-        """Bytes that have come and wait for memory."""
-        return self._frames.n_held
 
     def receive(self, data: bytes) -> None:
         """Take bytes; wake the handler if they are enough for it to go on."""
@@ -128,6 +126,8 @@ class Stream:
             self._frames.receive(data)
         except InvalidRequestError as error:
             self._error = error
+        if not self._count_held():
+            self._overrun()
         if not had_prefix or not self._frames.n_missing or self._error is not None:
             self._arrived.set()
 
@@ -137,15 +137,9 @@ class Stream:
         self.figures.received_s = self._loop.time()
         self._arrived.set()
 
-    def overrun(self) -> None:
-        """Refuse the call: too much waits for memory already."""
-        self._error = BusyError("the server's memory is in use by other requests")
-        self._arrived.set()
-        if self._reserving is not None:
-            self._reserving.cancel()
-
     def release(self) -> None:
-        """Give all reserved memory back."""
+        """Give all memory back; nothing comes any more."""
+        self._commons.hold(-self._held)
         for reservation in self._reservations:
             reservation.release()
 
@@ -192,11 +186,13 @@ class Stream:
             beside_bytes += FIRST_BYTES
         reservation = await self._reserve(n_bytes + beside_bytes)
         frames.begin(allocate(n_bytes))
+        self._count_held()
         self._open_window(PREFIX_BYTES + n_bytes)
         await self._until(lambda: self.has_ended or not frames.n_missing, pace)
         if frames.n_missing:
             raise _cut_off()
         data = frames.finish()
+        self._count_held()
         return Message(
             await self._inflated(data, reservation) if is_compressed else data, reservation
         )
@@ -235,6 +231,18 @@ class Stream:
         self._end_with(refusing_fields(status))
 
     # Inside.
+
+    def _count_held(self) -> bool:
+        """Count what waits for memory; tell whether there is room for it."""
+        change, self._held = self._frames.n_held - self._held, self._frames.n_held
+        return self._commons.hold(change)
+
+    def _overrun(self) -> None:
+        """Refuse the call: too much waits for memory already."""
+        self._error = BusyError("the server's memory is in use by other requests")
+        self._arrived.set()
+        if self._reserving is not None:
+            self._reserving.cancel()
 
     def _end_with(self, fields: Fields) -> None:
         self.has_opened = True
