@@ -176,6 +176,20 @@ class CertificateError(InferonnxError):
     usual_hint = "Give the certificate first, then what signed it, each in PEM."
 
 
+class ServerIdentityError(InferonnxError):
+    """A server can't show that it is the one that was asked for; nothing was sent to it."""
+
+    code = "server.identity"
+    exit_code = ExitCode.NOT_AUTHENTIC
+
+
+class AttestationError(InferonnxError):
+    """The server is the one that was asked for, but nothing proves what runs there."""
+
+    code = "attestation"
+    exit_code = ExitCode.REFUSED
+
+
 class ConfigError(InferonnxError):
     """The server's configuration has an unknown key, a wrong value, or contradicts itself."""
 
@@ -265,7 +279,7 @@ class ModelNotReadyError(UnavailableError):
 
 
 class DeadlineError(UnavailableError):
-    """A request was not begun within the time that it gave."""
+    """What was asked for was not done within the time that was given."""
 
     code = "deadline"
     usual_hint = "Give it more time, or try when there is less to do."

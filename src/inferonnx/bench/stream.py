@@ -26,7 +26,7 @@ from inferonnx.errors import EngineError, InferonnxError
 from inferonnx.runtime import children
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -168,6 +168,7 @@ class Worker:
 
 def bench_stream(
     models: Sequence[tuple[str, Path, dict[str, Path], Sequence[Path]]],
+    unsealed: Mapping[str, InferonnxError],
     *,
     key: Path,
     memories: Sequence[int | None],
@@ -180,6 +181,7 @@ def bench_stream(
 
     Args:
         models: Name, ONNX file, sealed file by suite, sample files.
+        unsealed: What kept others from being sealed, by name.
         key: The owner's key file.
         memories: Budgets in bytes; None keeps everything resident.
         rounds: Measured rounds; three times as many for models under 25 ms.
@@ -192,7 +194,7 @@ def bench_stream(
         from being measured.
     """
     rows: list[StreamBench] = []
-    failed: dict[str, InferonnxError] = {}
+    failed = dict(unsealed)
     for name, plain_path, sealed_paths, samples in models:
         try:
             rows += _bench_model(

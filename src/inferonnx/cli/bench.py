@@ -1,4 +1,4 @@
-"""`inferonnx bench stream`: measure the sealed stream against plain onnxruntime."""
+"""`inferonnx bench`: measure the sealed stream and the server against plain onnxruntime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     import argparse
 
     from inferonnx.bench import StreamBench
+    from inferonnx.bench.serve import ServeBench
     from inferonnx.cli.main import Verbs
+
+SMALL = "squeezenet1.0-7"
+"""A 224 x 224 image in, a thousand classes out: what a server adds shows most on it."""
 
 NINE = (
     "squeezenet1.0-7",
@@ -32,7 +36,7 @@ NINE = (
 
 
 def add_parser(verbs: Verbs, name: str) -> None:
-    """Add `bench`, whose one subject so far is the stream."""
+    """Add `bench` and its subjects, stream and serve."""
     parser = verb(
         verbs,
         name,
@@ -94,6 +98,96 @@ def add_parser(verbs: Verbs, name: str) -> None:
         "-o", "--output", default="results", help="folder for reports (default: results)"
     )
     stream.set_defaults(run=_stream)
+    _add_serve(subjects)
+
+
+def _add_serve(subjects: Verbs) -> None:
+    serve = verb(
+        subjects,
+        "serve",
+        "A server in a process of its own, asked over TLS by clients at once: its peak of\n"
+        "memory, answers a second against plain onnxruntime in memory, what the server adds to\n"
+        "the engine's time, and the least budget in which it serves.",
+        "",
+        overview="the server against plain onnxruntime, under load",
+    )
+    serve.add_argument(
+        "--model", metavar="NAME", default="resnet152-v2-7", help="(default: resnet152-v2-7)"
+    )
+    serve.add_argument(
+        "--memory", metavar="SIZE", type=size, default=96 * MIB, help="budget (default: 96MiB)"
+    )
+    serve.add_argument("--clients", metavar="N", type=positive, default=8, help="(default: 8)")
+    serve.add_argument("--rounds", metavar="N", type=positive, default=7, help="(default: 7)")
+    serve.add_argument(
+        "--suite", choices=tuple(SUITES), metavar="SUITE", default="aes-256-gcm", help="of the file"
+    )
+    serve.add_argument("--zoo", default="models", help="folder of the models (default: models)")
+    serve.add_argument(
+        "-o", "--output", default="results", help="folder for reports (default: results)"
+    )
+    serve.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from inferonnx.bench.models import bench_cases
+    from inferonnx.bench.serve import as_json, bench_serve
+    from inferonnx.runtime.whole_files import whole_file
+
+    output = Path(options.output)
+    progress = Progress()
+    try:
+        key, cases, failed = bench_cases(
+            [options.model, SMALL],
+            models=Path(options.zoo),
+            work=output / "bench",
+            suites=[options.suite],
+            progress=progress,
+        )
+        for error in failed.values():
+            raise error
+        machine, figures = bench_serve(
+            cases[0],
+            cases[1],
+            key=key,
+            suite=options.suite,
+            memory=options.memory,
+            clients=options.clients,
+            rounds=options.rounds,
+            work=output / "bench" / "serve",
+            progress=progress,
+        )
+    finally:
+        progress.done()
+    report = output / "bench-serve.json"
+    with whole_file(str(report)) as file:
+        file.write(as_json(machine, figures).encode())
+    print(_serve_table(figures))
+    print(f"wrote {report}")
+    return ExitCode.DONE
+
+
+def _serve_table(figures: ServeBench) -> str:
+    from statistics import median
+
+    from inferonnx.report import markdown_table
+
+    least = figures.least_bytes
+    rows = [
+        ["budget, MiB", f"{figures.memory_bytes / MIB:.0f}"],
+        [f"peak with {figures.clients} clients, MiB", f"{figures.peak_bytes / MIB:.1f}"],
+        ["after start, MiB", f"{figures.idle_bytes / MIB:.1f}"],
+        ["least budget that serves them, MiB", f"{least / MIB:.0f}" if least else "none"],
+        ["peak there, MiB", f"{figures.least_peak_bytes / MIB:.1f}"],
+        ["plain onnxruntime, a second", f"{median(figures.plain_per_s):.2f}"],
+        [f"{figures.clients} clients, a second", f"{median(figures.served_per_s):.2f}"],
+        ["of plain", f"{figures.ratio:.2f}"],
+        ["one client, a second", f"{median(figures.single_per_s):.2f}"],
+        [f"{figures.small}: added by the server, ms", f"{median(figures.overhead_ms):.2f}"],
+        [f"{figures.small}: engine, ms", f"{median(figures.engine_ms):.2f}"],
+        [f"{figures.small}: client in all, ms", f"{median(figures.client_ms):.2f}"],
+    ]
+    return markdown_table([figures.model, "median"], rows)
 
 
 def _stream(options: argparse.Namespace) -> int:
@@ -105,7 +199,7 @@ def _stream(options: argparse.Namespace) -> int:
     output = Path(options.output)
     progress = Progress()
     try:
-        key, cases = bench_cases(
+        key, cases, unsealed = bench_cases(
             options.models,
             models=Path(options.zoo),
             work=output / "bench",
@@ -114,6 +208,7 @@ def _stream(options: argparse.Namespace) -> int:
         )
         machine, rows, failed = bench_stream(
             cases,
+            unsealed,
             key=key,
             memories=options.memory,
             rounds=options.rounds,

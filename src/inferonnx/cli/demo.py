@@ -53,6 +53,10 @@ def add_parser(verbs: Verbs, name: str) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if not options.small:
+        from inferonnx.zoo import zoo_model
+
+        zoo_model(options.large)  # a misspelt name is told before the small model's minute
     with tempfile.TemporaryDirectory(prefix="inferonnx-demo-") as folder:
         stage = _Stage(Path(folder), Path(options.models), options.memory)
         stage.make_key()

@@ -62,13 +62,6 @@ def datatype_of(dtype: DType) -> str:
     return name
 
 
-def raw_bytes(tensor: Tensor) -> int:
-    """Return the size of a tensor in its binary form."""
-    if tensor.strings is None:
-        return len(tensor.data)
-    return sum(_LENGTH.size + len(text.encode(errors=TEXT_ERRORS)) for text in tensor.strings)
-
-
 def encode_raw(tensor: Tensor) -> bytes | memoryview:
     """Return a tensor in its binary form: its own memory, or for strings a copy."""
     datatype_of(tensor.dtype)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from inferonnx.oip.errors import InvalidRequestError, shown
+from inferonnx.tensors import MAX_ELEMENTS, MAX_RANK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from inferonnx.tensors import DType
-
-MAX_RANK = 64
-"""Axes of a tensor, as everywhere in this package."""
-
-_MAX_COUNT = 2**63 - 1
 
 
 def check_shape(name: str, shape: tuple[int, ...], dtype: DType) -> int:
@@ -24,19 +20,19 @@ def check_shape(name: str, shape: tuple[int, ...], dtype: DType) -> int:
     if len(shape) > MAX_RANK:
         raise InvalidRequestError(f"invalid shape for {where}: it has more than {MAX_RANK} axes")
     text = f"invalid shape for {where}: shape {show_shape(shape)}"
-    if any(not 0 <= size <= _MAX_COUNT for size in shape):
+    if any(not 0 <= size <= MAX_ELEMENTS for size in shape):
         raise InvalidRequestError(f"{text} contains one or more invalid dimensions")
     count = 1
     for size in shape:
         count *= size
-    if count > _MAX_COUNT:
+    if count > MAX_ELEMENTS:
         raise InvalidRequestError(
-            f"{text} causes total element count to exceed maximum size of {_MAX_COUNT}"
+            f"{text} causes total element count to exceed maximum size of {MAX_ELEMENTS}"
         )
-    if count * dtype.item_bytes > _MAX_COUNT:
+    if count * dtype.item_bytes > MAX_ELEMENTS:
         raise InvalidRequestError(
             f"byte size overflow for {where}: element count ({count}) * data type size "
-            f"({dtype.item_bytes}) exceeds maximum allowed size ({_MAX_COUNT})"
+            f"({dtype.item_bytes}) exceeds maximum allowed size ({MAX_ELEMENTS})"
         )
     return count
 

@@ -54,8 +54,12 @@ def read_file(path: str, *, limit_bytes: int | None = None) -> bytes:
     return content
 
 
-def read_key_file(path: str) -> bytes:
-    """Return the bytes of a key file that only its owner can read.
+def read_key_file(path: str, *, what: str = "key file") -> bytes:
+    """Return the bytes of a secret file that only its owner can read.
+
+    Args:
+        path: The file.
+        what: What it is, for the sentence.
 
     Raises:
         KeyFileError: Others have any right on it.
@@ -65,7 +69,7 @@ def read_key_file(path: str) -> bytes:
             mode = os.fstat(file.fileno()).st_mode
             if mode & 0o077:
                 raise KeyFileError(
-                    f"others have rights on the key file {path!r} (mode {mode & 0o777:04o})",
+                    f"others have rights on the {what} {path!r} (mode {mode & 0o777:04o})",
                     hint=f"If nobody has used them: chmod 600 {path}",
                 )
             return file.read(1 << 20)

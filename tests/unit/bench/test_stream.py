@@ -31,6 +31,7 @@ def samples(tmp_path_factory):
 def test_a_bench_keeps_every_sample_and_the_budget(cnn, sealed_cnn, key_path, samples, calls):
     machine, rows, failed = bench_stream(
         [("cnn", cnn, {"aes-256-gcm": sealed_cnn}, samples)],
+        {},
         key=key_path,
         memories=[72 << 20, None],
         rounds=2,

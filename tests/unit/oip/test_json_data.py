@@ -182,6 +182,7 @@ def test_strings_are_read(ascii_only: bool) -> None:
         ('["\\ud83d","\\ude00"]', 2, "Invalid value"),
         ("[" * 100 + '"a"' + "]" * 100, 1, DEEP),
         (f"[{'1,' * 40_000}1]", 1, access("non-string as string")),
+        ('["a"]', 2**62, FEW),
     ],
 )
 @pytest.mark.usefixtures("slice_bytes")

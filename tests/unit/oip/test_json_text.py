@@ -142,6 +142,13 @@ def test_limits(text: bytes, message: str) -> None:
         walk(text)
 
 
+def test_documents_are_small() -> None:
+    body = b"[" + b"1," * 100 + b"1]"
+    assert len(parse_document(body, most=len(body))) == 101
+    with pytest.raises(InvalidRequestError, match="a value of 203 bytes is too long at 1"):
+        parse_document(b" " + body, most=len(body) - 1)
+
+
 def test_as_much_as_the_limits_is_read() -> None:
     members = b"{" + b",".join(b'"%d":1' % i for i in range(MAX_ITEMS)) + b"}"
     assert len(walk(members)) == MAX_ITEMS

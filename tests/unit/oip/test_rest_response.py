@@ -52,6 +52,11 @@ def test_json_and_binary_in_one_reply() -> None:
     assert parse_infer_response(body, header_length=length) == RESPONSE
 
 
+def test_members_that_nobody_knows_are_ignored() -> None:
+    body = b'{"x":[1],"id":null,"model_name":"m","outputs":[]}'
+    assert parse_infer_response(body) == InferResponse(model_name="m")
+
+
 def test_only_what_was_asked_for_is_written() -> None:
     request = InferRequest(model_name="m", outputs=(WantedOutput(name="z"),))
     pieces, length, kind = encode_infer_response(RESPONSE, request)

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from inferonnx.server.connection import ClientGoneError
-from inferonnx.server.limits import AHEAD_BYTES, RECEIVE_BYTES, SEND_BYTES
+from inferonnx.server.connection import ClientGoneError, Connection, Peer, ReceiveBuffer
+from inferonnx.server.limits import AHEAD_BYTES, FEED_BYTES, RECEIVE_BYTES, SEND_BYTES
 from serving.running import PATIENCE_S, until
 
 
@@ -92,6 +92,33 @@ def test_waiting_has_an_end(pair):
     assert server.run(connection.read(timeout_s=PATIENCE_S)) == b"late"
 
 
+def test_a_handshake_that_failed_before_it_was_awaited_is_known(start):
+    seen = []
+
+    server = start(service=Handed())
+
+    async def accept():
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setblocking(False)
+        with socket.create_connection(listening.getsockname()) as client:
+            sock, _ = await server.loop.sock_accept(listening)
+            peer = Peer(address="127.0.0.1", port=0)
+            connection = Connection(server.identity.context("http/1.1"), peer, ReceiveBuffer())
+            await server.loop.connect_accepted_socket(lambda: connection, sock)
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while not connection.is_ended:
+                await asyncio.sleep(0.001)
+            try:
+                await connection.handshake()
+            except ssl.SSLError as error:
+                seen.append(error.reason)
+            connection.abort()
+        listening.close()
+
+    server.run(accept())
+    assert seen == ["HTTP_REQUEST"]
+
+
 def test_nobody_reads_and_the_client_is_held_back(pair):
     server, sock, connection = pair
     sender = threading.Thread(target=sock.sendall, args=(bytes(30_000_000),))
@@ -160,6 +187,23 @@ def test_what_came_before_the_end_can_still_be_read(pair):
     until(lambda: connection.is_ended)
     assert server.run(connection.read()) == b"last words"
     assert server.run(connection.read()) == b""
+
+
+@pytest.mark.parametrize("end", ["close_notify", "damage"])
+def test_what_comes_after_the_end_is_not_kept(pair, end):
+    _, sock, connection = pair
+    if end == "close_notify":
+        sock.setblocking(False)
+        with pytest.raises(ssl.SSLWantReadError):
+            sock.unwrap()
+    raw = socket.socket(fileno=sock.detach())
+    raw.settimeout(PATIENCE_S)
+    record = b"\x17\x03\x03\x40\x00" + bytes(0x4000)
+    with raw:
+        raw.sendall(record * 1000)
+        until(lambda: connection.is_ended)
+        assert connection._incoming.pending <= FEED_BYTES
+        assert not connection._ahead
 
 
 def test_writing_to_a_lost_connection_says_so(pair):

@@ -448,6 +448,26 @@ def test_a_bug_shows_its_reference_and_nothing_else(start):
     client.close()
 
 
+def test_a_refused_body_that_does_not_come_ends_the_connection(start):
+    async def refuse(_, __):
+        raise HttpError(401, "no")
+
+    server = start(refuse, grace_s=0.2)
+    with server.raw() as sock:
+        sock.sendall(post(bytes(1000))[:-1])
+        assert [status for status, _, _ in answers(everything(sock))] == [401]
+
+
+def test_a_handler_may_end_the_connection_and_know_the_length(start):
+    async def last(_, exchange):
+        return Reply(status=200, pieces=(repr(exchange.content_length).encode(),), close=True)
+
+    server = start(last)
+    for data, length in ((post(b"hello"), b"5"), (chunked(b"x"), b"None"), (GET, b"0")):
+        ((_, headers, body),) = answers(server.said_to(data))
+        assert (headers[b"connection"], body) == (b"close", length)
+
+
 # Time.
 
 
@@ -537,8 +557,8 @@ def test_a_body_waits_for_memory_while_its_client_is_held_back(start):
     until(lambda: any(c._is_paused for c in list(server.listener._connections)))
     assert waiting.is_alive()
     server.curl("/free")
-    assert client.getresponse().read() == bytes(20_000_000)
     waiting.join()
+    assert client.getresponse().read() == bytes(20_000_000)
     client.close()
 
 

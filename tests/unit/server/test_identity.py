@@ -54,11 +54,11 @@ class Authority:
             "-keyout", str(self.key), "-out", str(self.cert), "-subj", f"/CN={name}", "-days", "1",
         )  # fmt: skip
 
-    def sign(self, csr):
+    def sign(self, csr, *options):
         (self.folder / "csr.pem").write_bytes(csr)
         return openssl(
             "x509", "-req", "-in", str(self.folder / "csr.pem"), "-CA", str(self.cert), "-CAkey",
-            str(self.key), "-CAcreateserial", "-days", "1", "-copy_extensions", "copyall",
+            str(self.key), "-CAcreateserial", "-days", "1", "-copy_extensions", "copyall", *options,
         ).stdout  # fmt: skip
 
     def issue(self, name):
@@ -196,6 +196,15 @@ def test_a_certificate_for_another_key_is_refused_and_changes_nothing(server, au
     for chain in (other, b"", b"no certificate", authority.cert.read_bytes()):
         with pytest.raises(CertificateError):
             server.identity.install(chain)
+    assert server.identity.certificate_pem == before
+    assert server.curl("/").returncode == 0
+
+
+def test_a_certificate_that_openssl_refuses_changes_nothing(server, authority):
+    before = server.identity.certificate_pem
+    weak = authority.sign(server.identity.csr(), "-sha1")
+    with pytest.raises(CertificateError, match="OpenSSL refuses"):
+        server.identity.install(weak)
     assert server.identity.certificate_pem == before
     assert server.curl("/").returncode == 0
 

@@ -181,7 +181,7 @@ def test_a_connection_that_has_ended_is_freed_without_the_collector(server):
                 assert sock.recv(1000)
         until(lambda: server.listener.n_connections == 0)
         server.run(asyncio.sleep(0.01))
-        assert sum(isinstance(found, Connection) for found in gc.get_objects()) <= 1
+        assert sum(type(found) is Connection for found in gc.get_objects()) <= 1
     finally:
         gc.enable()
 

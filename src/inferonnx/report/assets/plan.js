@@ -56,6 +56,10 @@ function showGauge(plan) {
     mark.style.left = `${(100 * plan.budget_bytes) / whole}%`;
     gauge.append(mark);
   }
+  const unused = (part) => part.resident || part.weight_bytes < plan.buffer_bytes;
+  if (plan.buffer_bytes && plan.partitions.some(unused)) {
+    legend.append(element("li", {}, element("span", { class: "swatch spare" }), "Buffer, unused"));
+  }
   const line = element("span", { class: "swatch budget" });
   legend.append(element("li", {}, line, "Budget", element("b", {}, bytesText(plan.budget_bytes))));
   gauge.setAttribute("aria-label", `Of ${bytesText(plan.budget_bytes)}: ${words.join(", ")}`);

@@ -370,6 +370,13 @@ def test_what_is_no_message_is_refused(data: bytes) -> None:
         parse_infer_request(data)
 
 
+def test_contents_that_are_no_message_are_refused() -> None:
+    head = Input(name="x", datatype="FP32", shape=[1]).SerializeToString()
+    tensor = head + b"\x2a\x03\x32\x01a"  # field 6 as one packed byte, where floats take four
+    with pytest.raises(InvalidRequestError, match="malformed"):
+        parse_infer_request(b"\x2a" + bytes([len(tensor)]) + tensor)
+
+
 def test_memory_is_counted_before_it_is_taken() -> None:
     strings = Request(inputs=[typed("BYTES", [b""] * 1000)]).SerializeToString()
     numbers = Request(inputs=[typed("INT64", [1] * 1000)]).SerializeToString()
@@ -461,13 +468,19 @@ def test_streamed_errors_name_the_request() -> None:
     assert bare.infer_response.id == ""
 
 
+def test_a_bare_request_of_ours_is_bare() -> None:
+    request = InferRequest(model_name="m", outputs=(WantedOutput(name="y"),))
+    message = Request.FromString(b"".join(encode_infer_request(request)))
+    assert message == Request(model_name="m", outputs=[{"name": "y"}])
+
+
 def test_requests_of_ours_are_theirs() -> None:
     array = ARRAYS["FP32"]
     request = InferRequest(
         model_name="m",
         model_version="3",
         id="7",
-        parameters={"n": 2**63, "mood": "good"},
+        parameters={"n": 2**63, "mood": "good", "x": 0.5},
         inputs=(NamedTensor(name="x", tensor=as_tensor(array)),),
         outputs=(WantedOutput(name="y", classification=2),),
         timeout_us=9,
