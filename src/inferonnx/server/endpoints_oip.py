@@ -144,7 +144,7 @@ class OipEndpoints:
         """List the repository."""
         from inferonnx.oip.repository import parse_index_request
 
-        body = await call.exchange.read_body(self._context.ledger, limit_bytes=64 * KIB)
+        body = await call.exchange.read_body(self._context.ledger, limit_bytes=1024 * KIB)
         return replies.document(self._answers.index(ready=parse_index_request(body)))
 
     async def load(self, call: Call) -> Reply:

@@ -172,7 +172,10 @@ class Methods:
         return self._answers.server_metadata()
 
     async def _model_ready(self, request: Document) -> Document:
-        view = self._answers.find(request["name"], request["version"])
+        try:
+            view = self._answers.find(request["name"], request["version"])
+        except NotFoundError:
+            return {"ready": False}  # Triton's answer, which clients take for a no
         return {"ready": view.state == READY}
 
     async def _model_metadata(self, request: Document) -> Document:
