@@ -106,7 +106,7 @@ class Session:
         return self._manifest.planned_shapes
 
     def trace(self, on_event: Callable[[PassEvent], None] | None) -> None:
-        """Have `on_event` told whatever a pass does, from the thread that runs it."""
+        """Have `on_event` told what a pass does, by whichever thread does it; several at a time."""
         self._stream.on_event = on_event
 
     def run(self, output_names: Sequence[str] | None, inputs: Mapping[str, object]) -> list[object]:

@@ -14,12 +14,15 @@ numbers without an error.
 from __future__ import annotations
 
 import threading
+import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from inferonnx.crypto import wipe
+from inferonnx.engine.events import tell
 
 if TYPE_CHECKING:
+    from inferonnx.engine.events import Listener
     from inferonnx.engine.ports import Source
     from inferonnx.sealed import SegmentOpener
 
@@ -40,21 +43,22 @@ class BlockLoader:
         for helper in self._helpers:
             helper.start()
 
-    def load(self, block: int, view: memoryview) -> None:
+    def load(self, block: int, view: memoryview, listener: Listener | None = None) -> None:
         """Fill `view` with the opened weights of partition `block`.
 
         Args:
             block: Number of the partition.
             view: Exactly as long as its block.
+            listener: Told of every segment that is read or opened, by the thread that does it.
 
         Raises:
             AuthenticationError: A segment is not what was sealed; `view` is wiped.
             SealedFormatError: The file ends too early; `view` is wiped.
             UnavailableError: The disk fails; `view` is wiped.
         """
-        segments = self._opener.table.block_segments(block)
-        n_helpers = max(0, min(len(self._helpers), len(segments) - 1))
-        job = _Job(self._source, self._opener, segments, view, n_helpers=n_helpers)
+        n_segments = len(self._opener.table.block_segments(block))
+        n_helpers = max(0, min(len(self._helpers), n_segments - 1))
+        job = _Job(self._source, self._opener, block, view, listener, n_helpers=n_helpers)
         try:
             for _ in range(n_helpers):
                 self._jobs.put(job)
@@ -100,13 +104,16 @@ class _Job:
         self,
         source: Source,
         opener: SegmentOpener,
-        segments: range,
+        block: int,
         view: memoryview,
+        listener: Listener | None,
         *,
         n_helpers: int,
     ) -> None:
         self.failure: BaseException | None = None
         self._source, self._opener, self._view = source, opener, view
+        self._block, self._listener = block, listener
+        segments = opener.table.block_segments(block)
         self._first = segments.start
         self._segments = iter(segments)
         self._busy = n_helpers
@@ -118,8 +125,19 @@ class _Job:
         while (index := self.take()) is not None:
             start = (index - self._first) * table.segment_bytes
             part = self._view[start : start + table.length(index)]
-            self._source.read_into(table.offset(index), part)
-            self._opener.open_in_place(index, part)
+            if self._listener is None:
+                self._source.read_into(table.offset(index), part)
+                self._opener.open_in_place(index, part)
+            else:
+                self._bring_and_tell(index, part, self._listener)
+
+    def _bring_and_tell(self, index: int, part: memoryview, listener: Listener) -> None:
+        """Read and open one segment between looks at the clock."""
+        start = time.perf_counter_ns()
+        self._source.read_into(self._opener.table.offset(index), part)
+        middle = tell(listener, "read", self._block, start, segment=index)
+        self._opener.open_in_place(index, part)
+        tell(listener, "open", self._block, middle, segment=index)
 
     def take(self) -> int | None:
         """Return the next segment, or None when there is none or the load has failed."""

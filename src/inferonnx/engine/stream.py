@@ -16,6 +16,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
+from inferonnx.engine.events import tell
 from inferonnx.engine.ports import B, V
 from inferonnx.errors import EngineError, InferonnxError, UsageError
 
@@ -23,23 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from inferonnx.engine.blocks import BlockLoader
+    from inferonnx.engine.events import Listener
     from inferonnx.engine.ports import Computation, Runtime
     from inferonnx.sealed import Manifest, Partition
 
 GATHER_S = 0.001
 """How long a pass waits for the calls that shared the last one to come back."""
-
-
-class PassEvent(NamedTuple):
-    """Something that happened in a pass: "open" or "compute" of a partition.
-
-    Times are nanoseconds of the monotonic clock.
-    """
-
-    what: str
-    partition: int
-    start_ns: int
-    stop_ns: int
 
 
 class StreamFigures(NamedTuple):
@@ -104,7 +94,7 @@ class Stream(Generic[V, B]):
         self._busy = False
         self._last_width = 1
         self._closed = False
-        self.on_event: Callable[[PassEvent], None] | None = None
+        self.on_event: Listener | None = None
         try:
             for i, partition in enumerate(manifest.partitions):
                 self._computations.append(self._make(i, partition))
@@ -274,15 +264,18 @@ class Stream(Generic[V, B]):
         buffer = own or self._shared
         if not n_bytes or buffer is None or (own is not None and i not in self._pending):
             return
-        start = time.perf_counter_ns()
-        self._loader.load(i, buffer.view[:n_bytes])
+        listener = self.on_event
+        start = time.perf_counter_ns() if listener is not None else 0
+        self._loader.load(i, buffer.view[:n_bytes], listener)
         self._pending.discard(i)
-        self._tell("open", i, start)
+        if listener is not None:
+            tell(listener, "load", i, start)
 
     def _step(self, i: int, call: _Call[V]) -> None:
         """Run partition `i` for one call."""
         partition, values = self._partitions[i], call.values
-        start = time.perf_counter_ns()
+        listener = self.on_event
+        start = time.perf_counter_ns() if listener is not None else 0
         try:
             results = self._computations[i].run([values[name] for name in partition.inputs])
         except EngineError as error:
@@ -292,12 +285,8 @@ class Stream(Generic[V, B]):
         for name in self._dying[i]:
             values.pop(name, None)
         values.update(zip(partition.outputs, results, strict=True))
-        self._tell("compute", i, start)
-
-    def _tell(self, what: str, partition: int, start_ns: int) -> None:
-        on_event = self.on_event
-        if on_event is not None:
-            on_event(PassEvent(what, partition, start_ns, time.perf_counter_ns()))
+        if listener is not None:
+            tell(listener, "compute", i, start)
 
 
 def _last_uses(manifest: Manifest) -> list[tuple[str, ...]]:

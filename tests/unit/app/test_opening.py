@@ -74,6 +74,22 @@ def test_nothing_resident_gives_the_same_bits_as_all_resident(sealed_cnn, key, i
             np.testing.assert_array_equal(np.asarray(streamed), resident)
 
 
+def test_what_is_read_and_when_depends_on_model_and_shapes_alone(sealed_cnn, key, image):
+    traces = []
+    with open_unplanned(str(sealed_cnn), key=key) as session:
+        for value in (image, image * 0, image * 1e30, np.full_like(image, np.nan)):
+            events = []
+            session.trace(events.append)
+            session.run(None, {"image": value})
+            traces.append([(event.what, event.partition, event.segment) for event in events])
+    n_partitions = session.figures.n_partitions
+    assert [p for what, p, _ in traces[0] if what == "compute"] == list(range(n_partitions))
+    read = [segment for what, _, segment in traces[0] if what == "read"]
+    assert read == sorted(set(read))
+    assert read
+    assert all(trace == traces[0] for trace in traces)
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
