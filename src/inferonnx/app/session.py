@@ -26,7 +26,9 @@ class Figures(NamedTuple):
 
     Bytes; `peak_bytes` is the predicted peak of the process, `floor_bytes` what it
     held when everything but weights and activations was there, `session_bytes` the
-    part of it that the sessions of all partitions took.
+    part of it that the sessions of all partitions took, `pass_bytes` what passes may take
+    beside floor and weights. `concurrency` calls may share a pass; `n_parallel` run at
+    once when all weights are resident.
     """
 
     n_partitions: int
@@ -36,9 +38,11 @@ class Figures(NamedTuple):
     streamed_bytes: int
     floor_bytes: int
     session_bytes: int
+    pass_bytes: int
     peak_bytes: int
     budget_bytes: int
     concurrency: int
+    n_parallel: int
     open_ms: float
 
 
@@ -161,10 +165,9 @@ class Session:
 
     def _check_sizes(self, values: Mapping[str, Exported]) -> None:
         """Refuse inputs whose activations the budget may not hold."""
-        figures, memory = self.figures, self._manifest.memory
+        figures = self.figures
         growth = _growth(values, self._manifest.planned_shapes)
-        grown = self._manifest.arena.peak_bytes + (figures.concurrency - 1) * memory.call_bytes
-        extra = int((growth - 1) * grown)
+        extra = int((growth - 1) * figures.pass_bytes)
         if extra > figures.budget_bytes - figures.peak_bytes:
             needed = figures.peak_bytes + extra
             raise InfeasibleBudgetError(

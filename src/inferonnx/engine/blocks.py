@@ -57,19 +57,23 @@ class BlockLoader:
             UnavailableError: The disk fails; `view` is wiped.
         """
         n_segments = len(self._opener.table.block_segments(block))
-        n_helpers = max(0, min(len(self._helpers), n_segments - 1))
-        job = _Job(self._source, self._opener, block, view, listener, n_helpers=n_helpers)
+        job = _Job(self._source, self._opener, block, view, listener)
         try:
-            for _ in range(n_helpers):
+            for _ in range(min(len(self._helpers), n_segments - 1)):
                 self._jobs.put(job)
             job.work()
         except BaseException as error:
-            job.fail(error)
+            job.failure = job.failure or error
             raise
         finally:
-            job.wait()
-            if job.failure is not None:
-                wipe(view)
+            try:
+                job.end()
+            except BaseException:  # it had not begun to
+                job.end()
+                raise
+            finally:
+                if job.failure is not None:
+                    wipe(view)
         if job.failure is not None:
             raise job.failure
 
@@ -88,17 +92,12 @@ class BlockLoader:
 
 def _help(jobs: SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
-        try:
-            job.work()
-        except BaseException as error:
-            job.fail(error)
-        finally:
-            job.leave()
+        job.help()
         del job  # a helper that waits holds no buffer
 
 
 class _Job:
-    """One load: what is left to take, what went wrong, who still works on it."""
+    """One load: what is left to take, what went wrong, who works on it."""
 
     def __init__(
         self,
@@ -107,8 +106,6 @@ class _Job:
         block: int,
         view: memoryview,
         listener: Listener | None,
-        *,
-        n_helpers: int,
     ) -> None:
         self.failure: BaseException | None = None
         self._source, self._opener, self._view = source, opener, view
@@ -116,8 +113,27 @@ class _Job:
         segments = opener.table.block_segments(block)
         self._first = segments.start
         self._segments = iter(segments)
-        self._busy = n_helpers
-        self._state = threading.Condition()
+        self._lock = threading.Lock()
+        self._n_helping = 0
+        self._over = False
+        self._idle = threading.Lock()  # held until the last helper has left
+        self._idle.acquire()
+
+    def help(self) -> None:
+        """Work, unless it is over already; what goes wrong is the job's failure."""
+        with self._lock:
+            if self._over:
+                return
+            self._n_helping += 1
+        try:
+            self.work()
+        except BaseException as error:
+            self.failure = self.failure or error
+        finally:
+            with self._lock:
+                self._n_helping -= 1
+                if self._over and not self._n_helping:
+                    self._idle.release()
 
     def work(self) -> None:
         """Read and open segments until none is left or one has failed."""
@@ -141,30 +157,20 @@ class _Job:
 
     def take(self) -> int | None:
         """Return the next segment, or None when there is none or the load has failed."""
-        with self._state:
+        with self._lock:
             return None if self.failure is not None else next(self._segments, None)
 
-    def fail(self, error: BaseException) -> None:
-        """Have every thread stop at its next segment."""
-        with self._state:
-            self.failure = self.failure or error
-
-    def leave(self) -> None:
-        """A helper is done."""
-        with self._state:
-            self._busy -= 1
-            self._state.notify_all()
-
-    def wait(self) -> None:
-        """Return when no helper works any more; an interrupt meanwhile is raised afterwards."""
+    def end(self) -> None:
+        """Return when nobody works any more; an interrupt meanwhile is raised afterwards."""
         interrupt: BaseException | None = None
         while True:
             try:
-                with self._state:
-                    self._state.wait_for(lambda: not self._busy)
-                break
+                with self._lock:
+                    self._over = True  # whoever comes now is too late to help
+                    if not self._n_helping:
+                        break
+                self._idle.acquire()
             except BaseException as error:
-                interrupt = error
-                self.fail(error)
+                interrupt = self.failure = error
         if interrupt is not None:
             raise interrupt

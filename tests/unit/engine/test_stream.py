@@ -46,8 +46,8 @@ def partition(i, n_bytes):
     )
 
 
-@pytest.fixture(scope="module")
-def sealed():
+def seal_sums(*outputs):
+    """Return a sealed file of partitions v0 to v5, and its key."""
     key = OwnerKey.from_secrets(wrap_secret=Secret(bytes(32)), signing_seed=Secret(bytes(32)))
     partitions = tuple(partition(i, n) for i, n in enumerate(SIZES))
     tensor = {"type": "tensor(float)", "shape": None}
@@ -57,7 +57,7 @@ def sealed():
         strategy="optimal",
         metadata={},
         inputs=(ValueInfo(name="v0", **tensor),),
-        outputs=(ValueInfo(name="v5", **tensor), ValueInfo(name="v0", **tensor)),
+        outputs=tuple(ValueInfo(name=name, **tensor) for name in outputs),
         partitions=partitions,
         target=Target(onnxruntime="0", layout="generic", arch="any"),
         arena=Arena(strategy=0, initial_bytes=0, peak_bytes=0),
@@ -85,6 +85,17 @@ def sealed():
     content = bytearray(file.getvalue())
     content[:HEADER_BYTES] = end.header
     return content, key
+
+
+@pytest.fixture(scope="module")
+def sealed():
+    return seal_sums("v5", "v0")
+
+
+@pytest.fixture(scope="module")
+def sealed_chain():
+    """No input is an output: it goes with its last use."""
+    return seal_sums("v5")
 
 
 class BytesSource:
@@ -150,14 +161,14 @@ class SummingRuntime:
 EXPECTED = sum((i + 1) * n for i, n in enumerate(SIZES))
 
 
-def opened(sealed, content=None, n_threads=2):
+def opened(sealed, content=None, n_threads=2, runtime=None):
     original, key = sealed
     content = original if content is None else content
     verified = verify_header(parse_header(content))
     keys = file_keys(verified, unwrap_data_key(verified, key))
     n = verified.header.manifest_bytes
     manifest = open_manifest(keys, bytearray(original[-n:]), file_bytes=len(original))
-    source, runtime = BytesSource(content), SummingRuntime()
+    source, runtime = BytesSource(content), runtime or SummingRuntime()
     loader = BlockLoader(source, SegmentOpener(keys, manifest), n_threads=n_threads)
     return Stream(manifest, loader, runtime), source, runtime
 
@@ -265,7 +276,7 @@ def test_waiting_calls_share_one_pass(sealed):
     entered.wait(10)
     for thread in threads[1:]:
         thread.start()
-    while len(stream._waiting) < 5:
+    while stream._turns.n_waiting < 5:
         pass
     gate.set()
     for thread in threads:

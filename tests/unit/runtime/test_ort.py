@@ -1,4 +1,5 @@
 import array
+import threading
 
 import onnx
 import pytest
@@ -47,6 +48,35 @@ def test_run_reads_weights_from_the_buffer_that_they_are_bound_to(environment):
         buffer.view[:] = array.array("f", weights).tobytes()
         (y,) = session.run([x])
         assert numbers(environment.dump(y)) == [weights[0], 2 * weights[1]]
+    session.close()
+    buffer.close()
+
+
+def test_calls_of_one_session_run_at_once_on_inputs_of_their_own(environment):
+    product = model(
+        [helper.make_node("Mul", ["x", "w"], ["y"])], [value("x"), value("w")], [value("y")]
+    )
+    session = Session(environment, product, ["x"], ["y"], ["w"])
+    n = 1000
+    buffer = PrivateBuffer(4 * n)
+    buffer.view[:] = array.array("f", [2.0] * n).tobytes()
+    session.bind([environment.borrow(buffer, buffer.address, (DType.FLOAT, (n,), 4 * n))])
+    wrong, start = [], threading.Barrier(4)
+
+    def work(i):
+        x = environment.load(floats(*[i] * n))
+        start.wait()
+        for _ in range(300):
+            (y,) = session.run([x])
+            if numbers(environment.dump(y)) != [2.0 * i] * n:
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
     session.close()
     buffer.close()
 
