@@ -1,6 +1,7 @@
 """Before anything else: no telemetry of a dependency, in no test."""
 
 import os
+import sys
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -58,7 +59,7 @@ def cnn(tmp_path_factory):
 @pytest.fixture(scope="session")
 def key_path(tmp_path_factory):
     """An owner's key file."""
-    from inferonnx.app.keys import Key
+    from inferonnx.app.host.keys import Key
 
     path = tmp_path_factory.mktemp("key") / "owner.key"
     Key.generate().save(path)
@@ -73,6 +74,17 @@ def sealed_cnn(cnn, key_path, tmp_path_factory):
     path = tmp_path_factory.mktemp("sealed") / "cnn.sealed"
     inferonnx.seal(cnn, path, key=inferonnx.Key.load(key_path), memory="85MiB", release=3)
     return path
+
+
+@pytest.fixture
+def without_aegis(monkeypatch):
+    """A process in which libaegis is not installed, whether it is or not."""
+    from inferonnx.crypto import aegis
+
+    monkeypatch.setitem(sys.modules, "pyaegis", None)  # to the import system: there is none
+    aegis._library.cache_clear()
+    yield
+    aegis._library.cache_clear()
 
 
 @pytest.fixture

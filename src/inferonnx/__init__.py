@@ -4,6 +4,9 @@
 
     key = inferonnx.Key.load("owner.key")
     inferonnx.seal("resnet.onnx", "resnet.sealed", key=key, memory="85MiB")
+
+and, in the process that runs it, whose whole memory counts:
+
     with inferonnx.open("resnet.sealed", key=key, memory="85MiB") as session:
         outputs = session.run(None, {"data": x})
 

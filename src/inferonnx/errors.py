@@ -184,6 +184,38 @@ class UnavailableError(InferonnxError):
     exit_code = ExitCode.UNAVAILABLE
 
 
+class BusyError(UnavailableError):
+    """A server has more to do than it takes on.
+
+    Attributes:
+        retry_after_s: When to try again, in whole seconds.
+    """
+
+    code = "busy"
+    usual_hint = "Try again later."
+
+    def __init__(
+        self, message: str, *, retry_after_s: int = 1, where: str = "", hint: str = ""
+    ) -> None:
+        """Keep the time beside the sentence."""
+        super().__init__(message, where=where, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class ModelNotReadyError(UnavailableError):
+    """A served model is locked, unloaded, or can't be opened."""
+
+    code = "model.not_ready"
+    usual_hint = "Its owner unlocks it with `inferonnx unlock`."
+
+
+class DeadlineError(UnavailableError):
+    """A request was not begun within the time that it gave."""
+
+    code = "deadline"
+    usual_hint = "Give it more time, or try when there is less to do."
+
+
 class EngineError(InferonnxError):
     """onnxruntime refused or failed.
 

@@ -1,7 +1,6 @@
 """Sealed files on a processor that the model was not sealed for, emulated: no AVX at all."""
 
 import os
-import shutil
 import subprocess
 import sys
 
@@ -9,20 +8,22 @@ import numpy as np
 import pytest
 
 import inferonnx
+from machine import module_needs, tool
 
-EMULATOR = shutil.which("qemu-x86_64-static")
-
-pytestmark = pytest.mark.skipif(
-    EMULATOR is None, reason="needs qemu-x86_64-static (Debian: qemu-user-static)"
-)
+module_needs("qemu-x86_64-static")
 
 
-def run_on_nehalem(sealed, key_path, samples, output):
+@pytest.fixture(scope="module")
+def emulator():
+    return tool("qemu-x86_64-static")
+
+
+def run_on_nehalem(emulator, sealed, key_path, samples, output):
     # The emulator needs the interpreter itself, not the link of a virtual environment,
     # which then has to be told where the environment's packages are.
     return subprocess.run(
         [
-            *(str(EMULATOR), "-cpu", "Nehalem", os.path.realpath(sys.executable)),
+            *(emulator, "-cpu", "Nehalem", os.path.realpath(sys.executable)),
             *("-m", "inferonnx", "run", str(sealed), "--key", str(key_path)),
             *("--input", str(samples), "--memory", "1GiB", "-o", str(output)),
         ],
@@ -39,11 +40,11 @@ def samples(image, tmp_path):
     return tmp_path / "in.npz"
 
 
-def test_a_generic_file_runs_anywhere(cnn, key_path, samples, image, tmp_path):
+def test_a_generic_file_runs_anywhere(emulator, cnn, key_path, samples, image, tmp_path):
     key = inferonnx.Key.load(key_path)
     sealed = tmp_path / "generic.sealed"
     inferonnx.seal(cnn, sealed, key=key, memory="85MiB", target="generic")
-    done = run_on_nehalem(sealed, key_path, samples, tmp_path / "out.npz")
+    done = run_on_nehalem(emulator, sealed, key_path, samples, tmp_path / "out.npz")
     assert done.returncode == 0, done.stderr
     with inferonnx.open(sealed, key=key, memory="4GiB") as session:
         here = session.run(None, {"image": image})[0]
@@ -51,9 +52,9 @@ def test_a_generic_file_runs_anywhere(cnn, key_path, samples, image, tmp_path):
 
 
 def test_a_file_for_another_layout_is_refused_and_told_what_mends_it(
-    sealed_cnn, key_path, samples, tmp_path
+    emulator, sealed_cnn, key_path, samples, tmp_path
 ):
-    done = run_on_nehalem(sealed_cnn, key_path, samples, tmp_path / "out.npz")
+    done = run_on_nehalem(emulator, sealed_cnn, key_path, samples, tmp_path / "out.npz")
     assert done.returncode == 4, done.stderr
     assert "sealed for processors with the nchwc" in done.stderr
     assert "hint: Seal the model on a machine like this one" in done.stderr

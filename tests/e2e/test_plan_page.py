@@ -1,12 +1,8 @@
-"""The plan's page in a real browser: what a person sees, points at, types and drags.
-
-Where no Chromium is installed there is nothing to test with, and the tests say so.
-"""
+"""The plan's page in a real browser: what a person sees, points at, types and drags."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,12 +15,15 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from inferonnx.report import PLAN_SCHEMA, plan_page
+from machine import module_needs, tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from selenium.webdriver.remote.webelement import WebElement
+
+module_needs("chromium", "chromedriver")
 
 MIB = 2**20
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>\"&"
@@ -79,9 +78,7 @@ def sample(n: int, **changes: object) -> dict:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """A Chromium with a profile of its own, shared by this file's tests."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no Chromium here; on Debian: apt install chromium chromium-driver")
+    chromium, driver = tool("chromium"), tool("chromedriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for flag in FLAGS.split():
@@ -179,6 +176,35 @@ def test_the_page_shows_figures_and_all_layers(open_page: Callable[..., Screen])
         "return y('#plot .axis') - y('#plot .limit')"
     )
     assert floor / limit == pytest.approx(30 / 64, rel=0.01)
+
+
+def test_the_legend_names_the_colours_that_are_there(open_page: Callable[..., Screen]) -> None:
+    assert "\nBuffer, unused\n" in open_page(sample(20)).text("#legend")
+    full = sample(3)
+    for part in full["partitions"]:
+        part.update(weight_bytes=full["buffer_bytes"], resident=False)
+    page = open_page(full)
+    assert "unused" not in page.text("#legend")
+    assert not page.run("return document.querySelector('#plot .spare').getBBox().height")
+
+
+def test_peak_and_budget_are_no_two_lines_on_one_another(open_page: Callable[..., Screen]) -> None:
+    for peak, n_lines in ((60 * MIB, 1), (64 * MIB - 1000, 0)):
+        page = open_page(sample(20, peak_bytes=peak))
+        assert len(page.browser.find_elements(By.CSS_SELECTOR, "#plot .peak-line")) == n_lines
+        assert f"peak {peak / MIB:.1f} MiB" in page.text("#plot .peak-text")
+
+
+def test_the_words_in_the_filter_fit(open_page: Callable[..., Screen]) -> None:
+    page = open_page(sample(2))
+    spare = page.run(
+        "const field = document.getElementById('filter'), style = getComputedStyle(field);"
+        "const pen = document.createElement('canvas').getContext('2d');"
+        "pen.font = `${style.fontSize} ${style.fontFamily}`;"
+        "return field.clientWidth - parseFloat(style.paddingLeft) * 2"
+        " - pen.measureText(field.placeholder).width"
+    )
+    assert spare > 30  # beside them is the button that clears the field
 
 
 def test_hovering_shows_a_partitions_details(open_page: Callable[..., Screen]) -> None:

@@ -8,8 +8,8 @@ import pytest
 import inferonnx
 from golden import trained
 from inferonnx import zoo
-from inferonnx.app.arrays import to_numpy
-from inferonnx.app.opening import open_unplanned
+from inferonnx.app.host.arrays import to_numpy
+from inferonnx.app.host.opening import open_unplanned
 
 FETCHED = Path(
     os.environ.get("INFERONNX_TRAINED") or Path(__file__).parents[2] / "models" / "trained"

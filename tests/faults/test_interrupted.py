@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 import inferonnx
-from inferonnx.app.keys import Key
+from inferonnx.app.host.keys import Key
 from inferonnx.errors import UnavailableError
 from inferonnx.tensors import as_tensor, encode_npy
 
@@ -118,7 +120,7 @@ def test_a_signal_ends_sealing_in_one_line(cnn, key_path, output, name):
     process.send_signal(getattr(signal, name))
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert errors == "inferonnx: interrupted; nothing was left behind\n"
+    assert errors == "inferonnx: interrupted; nothing unfinished was left behind\n"
     assert_untouched(output)
 
 
@@ -133,6 +135,36 @@ def test_a_kill_leaves_the_old_file(cnn, key_path, output):
     process.kill()
     process.wait()
     assert output.read_bytes() == b"the old file"
+
+
+def test_a_trial_that_is_killed_is_told_in_one_sentence(cnn, key_path, output):
+    process = subprocess.Popen(
+        sealing(cnn, key_path, output),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    found = []
+    wait_until(lambda: found.extend(trials_of(process.pid)) or found, process)
+    os.kill(found[0], signal.SIGKILL)  # as the kernel does when there is no memory left
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 5, errors
+    first, second = errors.splitlines()
+    assert first.startswith("inferonnx: error: the trial run of the model was killed")
+    assert "out of memory" in first
+    assert second.startswith("hint: Close something")
+    assert_untouched(output)
+
+
+def trials_of(parent):
+    """Yield the children of a process that measure a model (proc(5))."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            stat = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()
+            words = Path("/proc", pid, "cmdline").read_bytes()
+            if int(stat[1]) == parent and b"import child" in words:
+                yield int(pid)
 
 
 def wait_until(holds, process):
@@ -171,7 +203,7 @@ def test_a_signal_ends_a_run_in_one_line(sealed_cnn, key_path, image, tmp_path, 
         printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert printed == ""
-    assert errors == "inferonnx: interrupted; nothing was left behind\n"
+    assert errors == "inferonnx: interrupted; nothing unfinished was left behind\n"
     assert os.listdir(tmp_path) == [pipe.name]
 
 

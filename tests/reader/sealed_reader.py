@@ -292,12 +292,12 @@ def quote(text):
 
 def check_manifest(tree):
     members(tree, "arena check inputs memory metadata name notes outputs partitions "
-                  "planned_shapes probe producer sample_digest strategy target")  # fmt: skip
+                  "planned_shapes probe producer strategy target")  # fmt: skip
     members(tree["arena"], "initial_bytes peak_bytes strategy", integer)
     members(tree["memory"],
             "budget_bytes call_bytes floor_bytes least_bytes session_bytes", integer)  # fmt: skip
     members(tree["target"], "arch layout onnxruntime", text)
-    for name in ("producer", "sample_digest", "strategy", "name"):
+    for name in ("producer", "strategy", "name"):
         text(tree[name])
     name = tree["name"]
     bad = any(ord(c) < 32 or 127 <= ord(c) < 160 or ord(c) in (0x2028, 0x2029) for c in name)
@@ -307,7 +307,7 @@ def check_manifest(tree):
     pairs(tree["planned_shapes"], shape)
     for values in (tree["inputs"], tree["outputs"]):
         each(values, value)
-        distinct([v[0] for v in values])
+    distinct([v[0] for v in tree["inputs"]])
     if tree["check"] is not None:
         members(tree["check"], "inputs outputs")
         pairs(tree["check"]["inputs"], integer)

@@ -40,10 +40,12 @@ def broken_files() -> list[dict[str, object]]:
     causes = {
         "empty": ("the file is empty", b""),
         "only-comments": ("the file has only comments", b"# nothing\n"),
+        "only-comment-cut": ("the file has one comment, without an end", b"#"),
         "other-file": ("the file is another one", b"-----BEGIN PRIVATE KEY-----\n"),
         "too-large": ("the file has more than 4,096 bytes", b"# " + b"x" * 4096 + b"\n" + plain),
         "not-ascii": ("the file is not ASCII", b"# \xff\n" + plain),
         "cut": ("the last line has no end", plain[:-1]),
+        "comment-cut": ("a comment without an end stands in place of the last", plain + b"\n# cut"),
         "carriage-returns": ("lines end in CR LF", plain.replace(b"\n", b"\r\n")),
         "version-2": ("the file has another version", plain.replace(b"key v1", b"key v2")),
         "capitals": ("digits are capitals", with_digits(plain, b"wrap-secret", bytes.upper)),

@@ -180,8 +180,6 @@ def manifests(vectors: Vectors) -> None:
         bad(name, name.replace("-", " "), "S-34", setting(*path, to=value))
     bad("model-input-named-twice", "two inputs of the model have one name", "S-34",
         on_tree(lambda tree: tree["inputs"].append(tree["inputs"][0])))  # fmt: skip
-    bad("model-output-named-twice", "two outputs of the model have one name", "S-34",
-        on_tree(lambda tree: tree["outputs"].append(tree["outputs"][0])))  # fmt: skip
     bad("block-too-large", "a block is larger than sealed", "S-35",
         setting("partitions", 3, "weights", 0, 2, to=[1024]), "sealed.auth")  # fmt: skip
     bad("block-too-small", "a block is smaller than sealed", "S-35",

@@ -50,6 +50,14 @@ def good(vectors: Vectors, suite: Suite) -> None:
         seal(suite, manifest=no_weights).file,
         suite=suite,
     )
+    twice = replace(no_weights, outputs=no_weights.outputs * 2)
+    vectors.add(
+        f"good-output-listed-twice-{suite.name}",
+        "nothing is wrong: the model lists an output twice",
+        "S-34",
+        seal(suite, manifest=twice).file,
+        suite=suite,
+    )
 
 
 def flipped(vectors: Vectors, suite: Suite) -> None:

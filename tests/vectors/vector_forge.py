@@ -97,7 +97,6 @@ def tiny_manifest() -> Manifest:
         ),
         planned_shapes={"x": (1, 8, 2)},
         notes=("nothing",),
-        sample_digest="00",
         probe=Probe(skeleton=b"probe", inputs=(b"in",), outputs=(b"out0", b"out1")),
         check=Check(inputs={"x": b"X"}, outputs={"y": b"Y"}),
     )

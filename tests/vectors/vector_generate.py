@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from key_vectors import key_vectors
 from manifest_vectors import manifests
@@ -23,18 +24,21 @@ from sealed_vectors import (
 from vector_collect import Vectors
 from vector_forge import KEYS
 
-from inferonnx.crypto import AEGIS_256X2, AES_256_GCM
+from inferonnx.crypto import SUITES, Suite
 from inferonnx.sealed import encode_owner_key, root_of_leaves
 from inferonnx.sealed.constants import PIECE_BYTES
 from inferonnx.sealed.merkle import leaf_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 HERE = Path(__file__).parent
 WARNING = "TEST KEYS: derived from public text. Never use them for anything else."
 
 
-def sealed_vectors() -> list[dict[str, object]]:
+def sealed_vectors(suites: Iterable[Suite]) -> list[dict[str, object]]:
     vectors = Vectors()
-    for suite in (AES_256_GCM, AEGIS_256X2):
+    for suite in suites:
         good(vectors, suite)
         flipped(vectors, suite)
         moved(vectors, suite)
@@ -62,20 +66,33 @@ def merkle_vectors() -> list[dict[str, object]]:
     return rows
 
 
-def all_files() -> dict[str, str]:
-    """Return the text of each file of vectors, by its name."""
+def all_files(suites: Iterable[Suite] = SUITES.values()) -> dict[str, str]:
+    """Return the text of each file of vectors, by its name; sealed files of `suites` only."""
     trees = {
         "sealed.json": {
             "warning": WARNING,
             "keys": {name: encode_owner_key(key).decode() for name, key in KEYS.items()},
-            "vectors": sealed_vectors(),
+            "vectors": sealed_vectors(suites),
         },
         "keys.json": {"warning": WARNING, **key_vectors()},
         "merkle.json": {"vectors": merkle_vectors()},
     }
-    return {
-        name: json.dumps(tree, indent=1, ensure_ascii=True) + "\n" for name, tree in trees.items()
-    }
+    return {name: as_text(tree) for name, tree in trees.items()}
+
+
+def as_text(tree: dict[str, object]) -> str:
+    return json.dumps(tree, indent=1, ensure_ascii=True) + "\n"
+
+
+def only_of(names: Collection[str], text: str) -> str:
+    """Return the text of a file of vectors without the sealed files of other suites."""
+    if set(names) == set(SUITES):
+        return text
+    tree = json.loads(text)
+    if "vectors" in tree:
+        # A root or a key's vector has no suite that it would need.
+        tree["vectors"] = [v for v in tree["vectors"] if v.get("suite") in {None, *names}]
+    return as_text(tree)
 
 
 if __name__ == "__main__":

@@ -8,25 +8,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inferonnx.app.keys import Key
-    from inferonnx.app.opening import open  # noqa: A004 - as archives name it
-    from inferonnx.app.sealing import seal
-    from inferonnx.app.session import Session
-    from inferonnx.app.verifying import verify
+    from inferonnx.app.host.keys import Key
+    from inferonnx.app.host.opening import open  # noqa: A004 - as archives name it
+    from inferonnx.app.host.session import Session
+    from inferonnx.app.owner.sealing import seal
+    from inferonnx.app.owner.verifying import verify
     from inferonnx.sealed import ModelPin, Pin, ReleasePin, parse_pin
 
 __all__ = ["Key", "ModelPin", "Pin", "ReleasePin", "Session", "open", "parse_pin", "seal", "verify"]
 
 _HOMES = {
-    "Key": "inferonnx.app.keys",
+    "Key": "inferonnx.app.host.keys",
     "ModelPin": "inferonnx.sealed",
     "Pin": "inferonnx.sealed",
     "ReleasePin": "inferonnx.sealed",
-    "Session": "inferonnx.app.session",
-    "open": "inferonnx.app.opening",
+    "Session": "inferonnx.app.host.session",
+    "open": "inferonnx.app.host.opening",
     "parse_pin": "inferonnx.sealed",
-    "seal": "inferonnx.app.sealing",
-    "verify": "inferonnx.app.verifying",
+    "seal": "inferonnx.app.owner.sealing",
+    "verify": "inferonnx.app.owner.verifying",
 }
 
 

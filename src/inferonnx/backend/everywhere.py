@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from inferonnx.app.keys import Key
-from inferonnx.app.manifests import manifest_of
-from inferonnx.app.opening import open_unplanned
-from inferonnx.app.writing import Draft, seal_into
+from inferonnx.app.host.keys import Key
+from inferonnx.app.host.opening import open_unplanned
+from inferonnx.app.owner.manifests import manifest_of
+from inferonnx.app.owner.writing import SealDraft, seal_into
 from inferonnx.crypto import SUITES
 from inferonnx.plan import MemoryModel, Rates, assess
 
 if TYPE_CHECKING:
-    from inferonnx.app.session import Session
+    from inferonnx.app.host.session import Session
     from inferonnx.model import Prepared
 
 # Nothing is weighed here, every cut is given; the plan only has to be one.
@@ -42,7 +42,7 @@ def stream_everywhere(prepared: Prepared, *, suite: str = "aes-256-gcm") -> Sess
         budget_bytes=None,
         strategy="everywhere",
     )
-    draft = Draft.of(prepared, plan)
+    draft = SealDraft.of(prepared, plan)
     key = Key.generate()
     with os.fdopen(os.memfd_create("inferonnx"), "w+b") as file:
         seal_into(

@@ -19,7 +19,7 @@ from inferonnx.backend.cases import KINDS, VARIANTS, load_cases
 from inferonnx.backend.workers import judge_all
 from inferonnx.errors import ExitCode
 from inferonnx.report import markdown_table
-from inferonnx.runtime.files import whole_file
+from inferonnx.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

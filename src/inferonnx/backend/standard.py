@@ -10,7 +10,7 @@ import onnx
 from onnx import helper
 from onnx.backend.base import Backend, BackendRep
 
-from inferonnx.app.arrays import to_numpy
+from inferonnx.app.host.arrays import to_numpy
 from inferonnx.backend.everywhere import stream_everywhere
 from inferonnx.errors import UsageError
 from inferonnx.model import prepare
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from onnx import ModelProto, NodeProto
 
-    from inferonnx.app.session import Session
+    from inferonnx.app.host.session import Session
     from inferonnx.engine import PassEvent
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import inferonnx
-from inferonnx.app.keys import Key
-from inferonnx.app.samples import load_arrays
-from inferonnx.app.sealing import seal
-from inferonnx.zoo import build
+from inferonnx.app.host.keys import Key
+from inferonnx.app.owner.samples import load_arrays
+from inferonnx.app.owner.sealing import seal
+from inferonnx.errors import InferonnxError
+from inferonnx.zoo import build, zoo_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ def bench_cases(
     work: Path,
     suites: Sequence[str],
     progress: Callable[[str], None],
-) -> tuple[Path, list[Case]]:
+) -> tuple[Path, list[Case], dict[str, InferonnxError]]:
     """Build, seal and vary; what is there from an earlier run is used again.
 
     Args:
@@ -41,36 +42,55 @@ def bench_cases(
         progress: Told what happens.
 
     Returns:
-        The key file, and for each model: name, ONNX file, sealed files, samples.
+        The key file; for each model: name, ONNX file, sealed files, samples; by name,
+        what kept a model from being sealed.
+
+    Raises:
+        UsageError: The zoo has no model of such a name; nothing was done.
     """
+    for name in names:
+        zoo_model(name)
     work.mkdir(parents=True, exist_ok=True)
     key_path = work / "bench.key"
     if not key_path.exists():
         Key.generate().save(key_path)
     key = Key.load(key_path)
     cases = []
+    failed: dict[str, InferonnxError] = {}
     for name in names:
         progress(f"{name}: building")
         build(name, str(models))
-        onnx_path = models / name / f"{name}.onnx"
-        samples = _samples(onnx_path, models / name / "test_data_set_0", work / name)
-        sealed = {}
-        for suite in suites:
-            sealed[suite] = work / name / f"{suite}.sealed"
-            if not _is_current(sealed[suite], onnx_path):
-                progress(f"{name}: sealing with {suite}")
-                seal(
-                    onnx_path,
-                    sealed[suite],
-                    key=key,
-                    memory=SEALED_FOR,
-                    suite=suite,
-                    sample=load_arrays(onnx_path, str(samples[0]))[0],
-                    name=name,
-                    progress=lambda text, name=name: progress(f"{name}: {text}"),  # type: ignore[misc]
-                )
-        cases.append((name, onnx_path, sealed, samples))
-    return key_path, cases
+        try:
+            cases.append(
+                _case(models / name, work / name, suites=suites, key=key, progress=progress)
+            )
+        except InferonnxError as error:  # the others are measured all the same
+            failed[name] = error
+    return key_path, cases, failed
+
+
+def _case(
+    model: Path, work: Path, *, suites: Sequence[str], key: Key, progress: Callable[[str], None]
+) -> Case:
+    name = model.name
+    onnx_path = model / f"{name}.onnx"
+    samples = _samples(onnx_path, model / "test_data_set_0", work)
+    sealed = {}
+    for suite in suites:
+        sealed[suite] = work / f"{suite}.sealed"
+        if not _is_current(sealed[suite], onnx_path):
+            progress(f"{name}: sealing with {suite}")
+            seal(
+                onnx_path,
+                sealed[suite],
+                key=key,
+                memory=SEALED_FOR,
+                suite=suite,
+                sample=load_arrays(onnx_path, str(samples[0]))[0],
+                name=name,
+                progress=lambda text: progress(f"{name}: {text}"),
+            )
+    return name, onnx_path, sealed, samples
 
 
 def _samples(onnx_path: Path, first: Path, folder: Path) -> list[Path]:

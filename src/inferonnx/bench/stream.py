@@ -16,16 +16,17 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from inferonnx.bench.machine import machine_facts
-from inferonnx.errors import EngineError
+from inferonnx.errors import EngineError, InferonnxError
+from inferonnx.runtime import children
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -71,12 +72,21 @@ class StreamBench:
     streamed_bytes: int
 
 
+_NAMES = {"plain": "plain onnxruntime", "stream": "the sealed stream", "rate": "the rate"}
+
+
 class Worker:
     """An engine in a child process (bench.worker)."""
 
     def __init__(self, **config: object) -> None:
-        """Start it and wait until its model is loaded."""
+        """Start it and wait until its model is loaded.
+
+        Raises:
+            InferonnxError: Whatever the worker met.
+            UnavailableError: It died, or was killed.
+        """
         environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
+        self._name = _NAMES[str(config["engine"])]
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "inferonnx.bench.worker", json.dumps(config)],
             stdin=subprocess.PIPE,
@@ -100,18 +110,24 @@ class Worker:
 
     def __exit__(self, *_exception: object) -> None:
         if self._process.stdin:
-            self._process.stdin.close()
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
         self._process.wait()
         if self._process.stdout:
             self._process.stdout.close()
 
     def run(self, *words: int) -> float:
-        """Run a sample (and how many calls at once), and return its milliseconds."""
+        """Run a sample (and how many calls at once), and return its milliseconds.
+
+        Raises:
+            InferonnxError: As when it is started.
+        """
         stdin = self._process.stdin
         if stdin is None:
             raise EngineError("the worker has no input")
-        stdin.write(" ".join(map(str, words)) + "\n")
-        stdin.flush()
+        with suppress(BrokenPipeError):  # it has died, and the missing answer says how
+            stdin.write(" ".join(map(str, words)) + "\n")
+            stdin.flush()
         return float(self._answer()["ms"])
 
     def measure(self, *words: int) -> float:
@@ -143,15 +159,16 @@ class Worker:
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
-            raise EngineError(f"a worker ended with code {self._process.wait()}")
+            raise children.ended(f"the process that measures {self._name}", self._process.wait())
         answer = dict(json.loads(line))
         if "error" in answer:
-            raise EngineError(f"a worker could not start: {answer['error']}")
+            raise children.met(answer["error"])
         return answer
 
 
 def bench_stream(
     models: Sequence[tuple[str, Path, dict[str, Path], Sequence[Path]]],
+    unsealed: Mapping[str, InferonnxError],
     *,
     key: Path,
     memories: Sequence[int | None],
@@ -159,11 +176,12 @@ def bench_stream(
     calls: int,
     no_page_drop: bool,
     progress: Callable[[str], None],
-) -> tuple[dict[str, Any], list[StreamBench]]:
+) -> tuple[dict[str, Any], list[StreamBench], dict[str, InferonnxError]]:
     """Measure models, each on plain onnxruntime and on the stream at every suite and budget.
 
     Args:
         models: Name, ONNX file, sealed file by suite, sample files.
+        unsealed: What kept others from being sealed, by name.
         key: The owner's key file.
         memories: Budgets in bytes; None keeps everything resident.
         rounds: Measured rounds; three times as many for models under 25 ms.
@@ -172,10 +190,11 @@ def bench_stream(
         progress: Told what is being measured.
 
     Returns:
-        Facts about the machine, and a row an engine and model.
+        Facts about the machine; a row an engine and model; by name, what kept a model
+        from being measured.
     """
     rows: list[StreamBench] = []
-    failed = []
+    failed = dict(unsealed)
     for name, plain_path, sealed_paths, samples in models:
         try:
             rows += _bench_model(
@@ -190,9 +209,10 @@ def bench_stream(
                 page_drops=(True, False) if no_page_drop else (True,),
                 progress=progress,
             )
-        except EngineError as error:  # the others' figures are not lost with it
-            failed.append(f"{name}: {error.message}")
-    return machine_facts() | {"failed": failed}, rows
+        except InferonnxError as error:  # the others' figures are not lost with it
+            failed[name] = error
+    told = [f"{name}: {error.message}" for name, error in failed.items()]
+    return machine_facts() | {"failed": told}, rows, failed
 
 
 def _bench_model(

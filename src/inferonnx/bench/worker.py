@@ -2,7 +2,8 @@
 
 `python -m inferonnx.bench.worker CONFIG` where CONFIG is a JSON object. Each line
 on stdin is the number of a sample to run; each answer is a line with a JSON
-object. The first answer comes when the model is loaded. Samples are .npz files.
+object. The first answer comes when the model is loaded; an error of ours is an
+answer too, and the last one. Samples are .npz files.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from inferonnx.errors import InferonnxError
+from inferonnx.runtime import children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,19 +35,21 @@ def main() -> int:
     load = {"plain": _load_plain, "stream": _load_stream, "rate": _load_rate}[config["engine"]]
     try:
         feed, run, facts = load(config)
+        _answer(facts)
+        for line in sys.stdin:
+            first, count = (int(word) for word in (*line.split(), "1")[:2])
+            _answer({"ms": _timed_ms(run, [feed(first + i) for i in range(count)])})
     except InferonnxError as error:
-        _answer({"error": error.message})
+        _answer({"error": children.told(error)})
         return error.exit_code
-    _answer(facts)
-    for line in sys.stdin:
-        first, count = (int(word) for word in (*line.split(), "1")[:2])
-        inputs = [feed(first + i) for i in range(count)]
-        start = time.perf_counter()
-        _at_once(run, inputs)
-        took_ms = (time.perf_counter() - start) * 1e3
-        del inputs  # before the next ones are read
-        _answer({"ms": took_ms})
     return 0
+
+
+def _timed_ms(run: Run, inputs: list[Any]) -> float:
+    """Return the milliseconds of running all inputs at once; they go before the next are read."""
+    start = time.perf_counter()
+    _at_once(run, inputs)
+    return (time.perf_counter() - start) * 1e3
 
 
 def _load_plain(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
@@ -70,8 +74,8 @@ def _load_plain(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]
 
 def _load_stream(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
     """The sealed file, streamed within a budget; neither numpy nor onnx is loaded."""
-    from inferonnx.app.keys import Key
-    from inferonnx.app.opening import open as open_sealed
+    from inferonnx.app.host.keys import Key
+    from inferonnx.app.host.opening import open as open_sealed
     from inferonnx.runtime.files import read_file
     from inferonnx.tensors import parse_npz
 
@@ -99,8 +103,8 @@ def _load_stream(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object
 
 def _load_rate(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
     """Nothing but reading and opening all segments once, on one core."""
-    from inferonnx.app.keys import Key
-    from inferonnx.app.opening import open_file
+    from inferonnx.app.host.keys import Key
+    from inferonnx.app.host.opening import open_file
     from inferonnx.engine import BlockLoader
     from inferonnx.runtime.process import PrivateBuffer
 
@@ -124,11 +128,21 @@ def _at_once(run: Run, inputs: list[Any]) -> None:
         return
     import threading
 
-    threads = [threading.Thread(target=run, args=(one,)) for one in inputs]
+    failed: list[BaseException] = []
+
+    def run_one(one: Any) -> None:
+        try:
+            run(one)
+        except BaseException as error:  # it is raised again, on the thread that answers
+            failed.append(error)
+
+    threads = [threading.Thread(target=run_one, args=(one,)) for one in inputs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if failed:
+        raise failed[0]
 
 
 def _paths(config: dict[str, object]) -> list[str]:

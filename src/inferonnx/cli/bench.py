@@ -100,20 +100,21 @@ def _stream(options: argparse.Namespace) -> int:
     from inferonnx.bench import bench_stream
     from inferonnx.bench.models import bench_cases
     from inferonnx.bench.stream import as_json
-    from inferonnx.runtime.files import whole_file
+    from inferonnx.runtime.whole_files import whole_file
 
     output = Path(options.output)
     progress = Progress()
     try:
-        key, cases = bench_cases(
+        key, cases, unsealed = bench_cases(
             options.models,
             models=Path(options.zoo),
             work=output / "bench",
             suites=options.suite,
             progress=progress,
         )
-        machine, rows = bench_stream(
+        machine, rows, failed = bench_stream(
             cases,
+            unsealed,
             key=key,
             memories=options.memory,
             rounds=options.rounds,
@@ -130,9 +131,9 @@ def _stream(options: argparse.Namespace) -> int:
         file.write(as_json(machine, rows).encode())
     print(_table(rows))
     print(f"wrote {report}")
-    for failure in machine["failed"]:
-        say_error(failure)
-    return ExitCode.UNAVAILABLE if machine["failed"] else ExitCode.DONE
+    for name, error in failed.items():
+        say_error(f"{name}: {error.message}", where=error.where, hint=error.hint)
+    return next((error.exit_code for error in failed.values()), ExitCode.DONE)
 
 
 def _table(rows: list[StreamBench]) -> str:

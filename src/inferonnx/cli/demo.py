@@ -19,6 +19,7 @@ from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from inferonnx.cli.main import Verbs
 
@@ -52,6 +53,10 @@ def add_parser(verbs: Verbs, name: str) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if not options.small:
+        from inferonnx.zoo import zoo_model
+
+        zoo_model(options.large)  # a misspelt name is told before the small model's minute
     with tempfile.TemporaryDirectory(prefix="inferonnx-demo-") as folder:
         stage = _Stage(Path(folder), Path(options.models), options.memory)
         stage.make_key()
@@ -78,7 +83,7 @@ class _Stage:
         self._key = folder / "owner.key"
 
     def make_key(self) -> None:
-        from inferonnx.app.keys import Key
+        from inferonnx.app.host.keys import Key
 
         Key.generate().save(self._key)
         print("A key: it seals, opens and signs.            (inferonnx keygen)")
@@ -97,15 +102,20 @@ class _Stage:
 
     def identify(self, trained: Path, path: Path) -> None:
         """Magika on a file."""
-        import numpy as np
-
-        from inferonnx.app.demo import magika_answer, magika_input
-        from inferonnx.model.plain import PlainModel
+        from inferonnx.app.owner.demo import magika_input, npz_in_memory
         from inferonnx.runtime.files import read_file
 
-        sample = self._folder / "magika.npz"
         window = magika_input(read_file(str(path)))
-        np.savez(sample, bytes=window)
+        sample = self._folder / "magika.npz"
+        with npz_in_memory(sample, {"bytes": window}):
+            self._identify(trained, path.name, window, sample)
+
+    def _identify(self, trained: Path, name: str, window: Any, sample: Path) -> None:
+        import numpy as np
+
+        from inferonnx.app.owner.demo import magika_answer
+        from inferonnx.model.plain import PlainModel
+
         model = trained / "magika.onnx"
         sealed = self._seal(model, sample)
         facts, output = self._run(sealed, sample)
@@ -113,7 +123,7 @@ class _Stage:
             mine = magika_answer(outputs["target_label"], trained / "magika-config.json")
         plain = PlainModel(model).run({"bytes": window})["target_label"]
         theirs = magika_answer(plain, trained / "magika-config.json")
-        print(f"\n{printable(path.name)} is: {mine[0]} ({mine[1]:.4f})")
+        print(f"\n{printable(name)} is: {mine[0]} ({mine[1]:.4f})")
         print(f"plain onnxruntime says: {theirs[0]} ({theirs[1]:.4f})")
         if mine[0] != theirs[0]:
             raise DifferenceError("the sealed model and plain onnxruntime disagree")
@@ -122,16 +132,21 @@ class _Stage:
 
     def classify(self, name: str) -> None:
         """A large model of the zoo on its own sample."""
-        import numpy as np
-
-        from inferonnx.app.samples import load_arrays
-        from inferonnx.model.plain import PlainModel
+        from inferonnx.app.owner.demo import npz_in_memory
+        from inferonnx.app.owner.samples import load_arrays
 
         print(f"\nNow a large one: {name}, rebuilt with made-up weights.  (inferonnx zoo build)")
         model = self._build(name)
         arrays = load_arrays(model, str(model.parent / "test_data_set_0"))[0]
         sample = self._folder / "large.npz"
-        np.savez(sample, **arrays)
+        with npz_in_memory(sample, arrays):
+            self._classify(model, arrays, sample)
+
+    def _classify(self, model: Path, arrays: Mapping[str, Any], sample: Path) -> None:
+        import numpy as np
+
+        from inferonnx.model.plain import PlainModel
+
         sealed = self._seal(model, sample)
         facts, output = self._run(sealed, sample)
         with np.load(output) as outputs:
@@ -158,9 +173,9 @@ class _Stage:
         return self._models / name / f"{name}.onnx"
 
     def _seal(self, model: Path, sample: Path) -> Path:
-        from inferonnx.app.keys import Key
-        from inferonnx.app.samples import load_arrays
-        from inferonnx.app.sealing import seal
+        from inferonnx.app.host.keys import Key
+        from inferonnx.app.owner.samples import load_arrays
+        from inferonnx.app.owner.sealing import seal
 
         sealed = self._folder / f"{model.stem}.sealed"
         progress = Progress()
@@ -219,7 +234,7 @@ class _Stage:
 
     def _attack(self, sealed: Path, sample: Path) -> None:
         """Change one bit and show that the model refuses to run."""
-        from inferonnx.app.demo import forge
+        from inferonnx.app.owner.demo import forge
 
         forged = self._folder / "forged.sealed"
         offset = forge(sealed, forged)

@@ -39,7 +39,7 @@ def _add_inspect(verbs: Verbs) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from inferonnx.app.checking import inspect
+    from inferonnx.app.host.checking import inspect
 
     facts = inspect(options.model, key=load_key(options) if options.key else None)
     if options.json:
@@ -135,7 +135,7 @@ def _add_check(verbs: Verbs) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from inferonnx.app.checking import NO_VECTOR, check
+    from inferonnx.app.host.checking import NO_VECTOR, check
 
     progress = Progress()
     try:

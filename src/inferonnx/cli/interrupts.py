@@ -2,7 +2,9 @@
 
 Python raises KeyboardInterrupt wherever it happens to be. Inside a finaliser
 (`__del__`) that exception is printed and forgotten, and a long loop would go on.
-So the handler also remembers, and long work looks.
+So the handler also remembers, and long work looks. Inside an import it ends as
+whatever the half-made module makes of it, an ImportError or a crash of an extension
+module: there the handler waits until the import is over.
 """
 
 from __future__ import annotations
@@ -14,6 +16,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
+_AGAIN_S = 0.02
+"""How long an interrupt that came inside an import waits before it is tried again."""
+
+_IMPORT_FILE = "<frozen importlib._bootstrap>"
+
 _seen: list[int] = []
 _unraisable = sys.unraisablehook
 
@@ -23,14 +30,26 @@ def install() -> None:
     _seen.clear()
     signal.signal(signal.SIGTERM, _handle)
     signal.signal(signal.SIGINT, _handle)
+    signal.signal(signal.SIGALRM, _handle)
     global _unraisable  # whoever calls `main` may have a hook of its own
     if sys.unraisablehook is not _forgotten:
         _unraisable, sys.unraisablehook = sys.unraisablehook, _forgotten
 
 
+def rest() -> None:
+    """Let go of an interrupt that still waits: it is being answered, or the command is over."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def came() -> bool:
+    """Tell whether an interrupt has come: whatever else fails then most likely fails of it."""
+    return bool(_seen)
+
+
 def check() -> None:
     """Raise KeyboardInterrupt when an interrupt has come, even if its own was forgotten."""
-    if _seen:
+    if came():
+        rest()
         raise KeyboardInterrupt
 
 
@@ -43,6 +62,11 @@ def _forgotten(unraisable: sys.UnraisableHookArgs) -> None:
         _unraisable(unraisable)
 
 
-def _handle(number: int, _frame: FrameType | None) -> None:
+def _handle(number: int, frame: FrameType | None) -> None:
     _seen.append(number)
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT_FILE:
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+            return
+        frame = frame.f_back
     raise KeyboardInterrupt

@@ -6,11 +6,12 @@ import getpass
 import sys
 from typing import TYPE_CHECKING
 
-from inferonnx.app.keys import Key, rewrap_file
+from inferonnx.app.host.keys import Key
 from inferonnx.cli.options import add_passphrase, check_outputs, verb
 from inferonnx.cli.printing import printable
 from inferonnx.errors import ExitCode, KeyFileError, UsageError
-from inferonnx.runtime.files import check_output, read_file
+from inferonnx.runtime.files import read_file
+from inferonnx.runtime.whole_files import check_output
 
 if TYPE_CHECKING:
     import argparse
@@ -105,6 +106,8 @@ def _add_rewrap(verbs: Verbs) -> None:
 
 
 def _rewrap(options: argparse.Namespace) -> int:
+    from inferonnx.app.owner.rewrapping import rewrap_file
+
     check_outputs(
         [options.model], options=options, inputs=[options.new_key, options.new_passphrase_file]
     )

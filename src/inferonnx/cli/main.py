@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
-from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from inferonnx import __version__
 from inferonnx.cli import interrupts
 from inferonnx.cli.printing import say, say_error
-from inferonnx.cli.stdout import StandardOutput
+from inferonnx.cli.stdout import StandardError, StandardOutput
 from inferonnx.cli.verbs import VERBS
 from inferonnx.errors import (
     EXIT_MEANINGS,
@@ -58,16 +57,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments, debug = _without_debug(list(sys.argv[1:] if argv is None else argv))
     interrupts.install()
-    with StandardOutput() as output:
+    with StandardError(), StandardOutput() as output:
         try:
             code = _run(arguments)
             output.flush()
         except BaseException as error:
             if isinstance(error, SystemExit):
                 raise
+            interrupts.rest()
             if debug:
                 _print_traceback()
             return _explain(error)
+        finally:
+            interrupts.rest()
         return code
 
 
@@ -111,8 +113,8 @@ def _add_debug(parser: argparse.ArgumentParser) -> None:
 
 def _explain(error: BaseException) -> ExitCode:
     """Say what went wrong and return the exit code that means it."""
-    if isinstance(error, KeyboardInterrupt):
-        say("interrupted; nothing was left behind")
+    if isinstance(error, KeyboardInterrupt) or interrupts.came():
+        say("interrupted; nothing unfinished was left behind")
         return ExitCode.INTERRUPTED
     if isinstance(error, MemoryError) or (
         isinstance(error, OSError) and error.errno == errno.ENOMEM
@@ -133,5 +135,4 @@ def _explain(error: BaseException) -> ExitCode:
 def _print_traceback() -> None:
     import traceback
 
-    with suppress(OSError):
-        traceback.print_exc()
+    traceback.print_exc()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from inferonnx.cli.verbs import VERBS
 from inferonnx.errors import InferonnxError, UsageError
-from inferonnx.runtime.files import check_output
+from inferonnx.runtime.whole_files import check_output
 from inferonnx.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -72,24 +72,18 @@ def check_outputs(
     Args:
         outputs: Files to be written; None where there is none.
         options: Their key and passphrase files are inputs too.
-        inputs: The other inputs: files, or folders of files.
+        inputs: The other files that are read.
 
     Raises:
-        UsageError, UnavailableError: As `runtime.files.check_output`.
+        UsageError, UnavailableError: As `runtime.whole_files.check_output`.
     """
     named = [getattr(options, name, None) for name in ("key", "passphrase_file")]
-    files = [file for path in [*inputs, *named] if path for file in _files(path)]
+    files = [path for path in (*inputs, *named) if path]
     wanted = [path for path in outputs if path]
     for path in wanted:
         check_output(path, inputs=files)
     if len({os.path.realpath(path) for path in wanted}) < len(wanted):
         raise UsageError(f"two outputs have the name {wanted[0]!r}", hint="Choose another name.")
-
-
-def _files(path: str) -> list[str]:
-    if not os.path.isdir(path):
-        return [path]
-    return [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
 
 
 def add_memory(parser: argparse.ArgumentParser, default: str | None, what: str = "") -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.app.inputs import check_destination, save_outputs
+from inferonnx.app.host.inputs import check_destination, save_outputs
 from inferonnx.cli.printing import printable
-from inferonnx.runtime.files import check_new_folder, whole_folder
+from inferonnx.runtime.whole_files import check_new_folder, whole_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import ExitStack
 
-    from inferonnx.app.session import Session
+    from inferonnx.app.host.session import Session
 
 
 class Outputs:
@@ -33,8 +33,8 @@ class Outputs:
             shows: Print a line for each output.
 
         Raises:
-            UsageError, UnavailableError: As `app.inputs.check_destination` and
-                `runtime.files.check_new_folder`; `file` is still to be checked.
+            UsageError, UnavailableError: As `app.host.inputs.check_destination` and
+                `runtime.whole_files.check_new_folder`; `file` is still to be checked.
         """
         self.file = path if n_samples == 1 else None
         self._folder = path if n_samples > 1 else None
@@ -54,8 +54,8 @@ class Outputs:
             stack: When it ends without an error, the folder appears.
         """
         if self._path:
-            types = [value.type for value in session.get_outputs()]
-            check_destination(self._path, n_samples=self._n_samples, output_types=types)
+            types = {value.name: value.type for value in session.get_outputs()}
+            check_destination(self._path, n_samples=self._n_samples, output_types=[*types.values()])
         if self._folder:
             self._folder = stack.enter_context(whole_folder(self._folder))
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.cli.options import add_json, add_memory, check_outputs, verb
+from inferonnx.cli.options import add_json, add_memory, verb
 from inferonnx.cli.progress import Progress
-from inferonnx.cli.seal import add_planning, planning_arguments
+from inferonnx.cli.seal import add_planning, check_planning_output, planning_arguments
 from inferonnx.errors import ExitCode
 from inferonnx.sizes import format_size
 
@@ -44,14 +44,14 @@ def add_parser(verbs: Verbs, name: str) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from inferonnx.app.plan_report import plan_facts
-    from inferonnx.app.planning import least_memory, plan_model
-    from inferonnx.app.sealing import layout_for
+    from inferonnx.app.owner.plan_report import plan_facts
+    from inferonnx.app.owner.planning import least_memory, plan_model
+    from inferonnx.app.owner.sealing import layout_for
     from inferonnx.model import prepare
     from inferonnx.report import plan_page, table
-    from inferonnx.runtime.files import whole_file
+    from inferonnx.runtime.whole_files import whole_file
 
-    check_outputs([options.html], options=options, inputs=[options.model, options.input])
+    check_planning_output(options.html, options)
     progress = Progress()
     arguments = planning_arguments(options)
     try:
@@ -110,10 +110,7 @@ def _show(facts: dict[str, Any], table: Any) -> None:
     print(table(heads, rows))
     print(
         f"peak {format_size(facts['peak_bytes'])} of {format_size(facts['budget_bytes'])} "
-        f"(floor {format_size(facts['floor_bytes'])}, sessions "
-        f"{format_size(facts['session_bytes'])}, resident {format_size(facts['resident_bytes'])}, "
-        f"buffer {format_size(facts['buffer_bytes'])}, activations "
-        f"{format_size(facts['activation_bytes'])}); least {format_size(facts['least_bytes'])}"
+        f"({_peak_parts(facts)}); least {format_size(facts['least_bytes'])}"
     )
     print(
         f"latency {facts['latency_s'] * 1e3:.1f} ms predicted, "
@@ -121,6 +118,25 @@ def _show(facts: dict[str, Any], table: Any) -> None:
     )
     for note in facts["notes"]:
         print(f"note: {note}", file=sys.stderr)
+
+
+def _peak_parts(facts: dict[str, Any]) -> str:
+    """Return what the peak is made of: opening where that takes the most, else the parts."""
+    parts = {
+        name: facts[f"{kind}_bytes"]
+        for name, kind in (
+            ("floor", "floor"),
+            ("sessions", "session"),
+            ("resident", "resident"),
+            ("buffer", "buffer"),
+            ("activations", "activation"),
+        )
+    }
+    sums = ", ".join(f"{name} {format_size(n_bytes)}" for name, n_bytes in parts.items())
+    in_a_pass = sum(parts.values())
+    if in_a_pass >= facts["open_peak_bytes"]:
+        return sums
+    return f"while it is opened; in a pass {format_size(in_a_pass)}: {sums}"
 
 
 def _kinds(operators: list[dict[str, Any]]) -> list[str]:

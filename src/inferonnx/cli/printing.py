@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 
 
 def say(text: str) -> None:
-    """Print a line on stderr; where that is gone, nobody listens."""
-    with suppress(OSError):
-        print(f"inferonnx: {printable(text)}", file=sys.stderr)
+    """Print a line on stderr."""
+    print(f"inferonnx: {printable(text)}", file=sys.stderr)
 
 
 def say_error(message: str, *, where: str = "", hint: str = "") -> None:
@@ -17,8 +15,7 @@ def say_error(message: str, *, where: str = "", hint: str = "") -> None:
     place = f" ({where})" if where and where not in message else ""
     say(f"error: {message}{place}")
     if hint:
-        with suppress(OSError):
-            print(f"hint: {printable(hint)}", file=sys.stderr)
+        print(f"hint: {printable(hint)}", file=sys.stderr)
 
 
 def printable(text: str) -> str:

@@ -12,14 +12,14 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.app.inputs import find_samples, read_sample
-from inferonnx.app.opening import open as open_sealed
+from inferonnx.app.host.inputs import find_samples, read_sample
+from inferonnx.app.host.opening import open as open_sealed
 from inferonnx.cli import interrupts
 from inferonnx.cli.keys import load_key
 from inferonnx.cli.options import add_json, add_key, add_memory, check_outputs, positive, verb
 from inferonnx.cli.outputs import Outputs
 from inferonnx.cli.printing import say_error
-from inferonnx.errors import ExitCode
+from inferonnx.errors import ExitCode, UsageError
 from inferonnx.runtime.process import peak_resident_bytes
 from inferonnx.sizes import format_size
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from inferonnx.app.session import Session
+    from inferonnx.app.host.session import Session
     from inferonnx.cli.main import Verbs
 
 
@@ -47,9 +47,8 @@ def add_parser(verbs: Verbs, name: str) -> None:
     parser.add_argument(
         "--input",
         metavar="FILE",
-        required=True,
         help="inputs: .npz, .npy, TensorProto .pb, or a folder with input_0.pb, ... or with "
-        "several samples",
+        "several samples; a model without inputs needs none",
     )
     parser.add_argument(
         "-o",
@@ -83,11 +82,10 @@ def add_parser(verbs: Verbs, name: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    samples = find_samples(options.input)
+    samples = [()] if options.input is None else find_samples(options.input)
     outputs = Outputs(options.output, n_samples=len(samples), shows=not options.json)
-    check_outputs(
-        [outputs.file, options.trace], options=options, inputs=[options.model, options.input]
-    )
+    read = [options.model, *(file for files in samples for file in files)]
+    check_outputs([outputs.file, options.trace], options=options, inputs=read)
     pin = None
     if options.pin is not None:
         from inferonnx.sealed import parse_pin
@@ -107,6 +105,8 @@ def _run(options: argparse.Namespace) -> int:
                 page_drop=not options.no_page_drop,
             )
         )
+        if options.input is None:
+            _check_needs_none(session)
         outputs.begin(session, stack)
         if options.trace:
             from inferonnx.cli.trace import trace_file
@@ -124,6 +124,15 @@ def _run(options: argparse.Namespace) -> int:
     else:
         _show(facts, wrote=options.output)
     return _kept(facts, peak_before)
+
+
+def _check_needs_none(session: Session) -> None:
+    names = [repr(value.name) for value in session.get_inputs()]
+    if names:
+        raise UsageError(
+            f"the model has inputs and none was given: {', '.join(names)}",
+            hint="Give them with --input.",
+        )
 
 
 def _run_sample(
@@ -166,8 +175,10 @@ def _facts(session: Session, latency_ms: list[float], *, n_samples: int) -> dict
         "latency_ms": [round(ms, 3) for ms in latency_ms],
         "first_latency_ms": round(latency_ms[0], 3),
         "open_ms": round(figures.open_ms, 3),
+        "probe_ms": None if figures.probe_ms is None else round(figures.probe_ms, 3),
         "peak_rss_bytes": peak_resident_bytes(),
         "predicted_peak_bytes": figures.peak_bytes,
+        "floor_bytes": figures.floor_bytes,
         "budget_bytes": figures.budget_bytes,
         "partitions": figures.n_partitions,
         "resident_partitions": figures.n_resident,

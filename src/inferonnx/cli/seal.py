@@ -27,7 +27,7 @@ from inferonnx.sizes import format_size
 if TYPE_CHECKING:
     import argparse
 
-    from inferonnx.app.sealing import SealReport
+    from inferonnx.app.owner.sealing import SealReport
     from inferonnx.cli.main import Verbs
 
 
@@ -91,10 +91,25 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_planning_output(output: str | None, options: argparse.Namespace) -> None:
+    """Refuse an output that can't be written, or is a file that `seal` and `plan` read.
+
+    Raises:
+        UsageError, UnavailableError: As `check_outputs`.
+    """
+    from inferonnx.app.host.inputs import sample_files
+    from inferonnx.app.owner.samples import model_files
+
+    read = [*sample_files(options.input), str(OVERHEADS)]
+    if output and os.path.exists(output):  # a new file is none of the model's
+        read += model_files(options.model)
+    check_outputs([output], options=options, inputs=read)
+
+
 def planning_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return what the options of `add_planning` say, as arguments of `seal` and `plan`."""
-    from inferonnx.app.planning import memory_intensive_operators, suite_named
-    from inferonnx.app.samples import load_arrays
+    from inferonnx.app.owner.planning import memory_intensive_operators, suite_named
+    from inferonnx.app.owner.samples import load_arrays
 
     suite_named(options.suite)  # whether its library is there
     intensive: frozenset[str] = frozenset()
@@ -113,11 +128,9 @@ def planning_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _seal(options: argparse.Namespace) -> int:
-    from inferonnx.app.samples import model_files
-    from inferonnx.app.sealing import seal
+    from inferonnx.app.owner.sealing import seal
 
-    model = model_files(options.model) if os.path.exists(options.output) else [options.model]
-    check_outputs([options.output], options=options, inputs=[*model, options.input])
+    check_planning_output(options.output, options)
     progress = Progress()
     try:
         report = seal(
@@ -160,7 +173,7 @@ def _facts(report: SealReport, options: argparse.Namespace) -> dict[str, object]
     return {
         "schema": "inferonnx.seal/1",
         "model_id": report.model_id,
-        "name": options.name or Path(report.path).stem,
+        "name": Path(report.path).stem if options.name is None else options.name,
         "file_bytes": report.file_bytes,
         "partitions": len(plan.partitions),
         "budget_bytes": plan.budget_bytes,

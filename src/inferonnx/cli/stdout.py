@@ -1,8 +1,9 @@
-"""Standard output that may go away or be full while a command still works.
+"""Standard output and error that may go away or be full while a command still works.
 
-Whoever read it may have had enough (`| head`): the rest is dropped, and the
-command goes on to its own end and exit code. Any other failure to write is an
-error like others. Nothing else that breaks a pipe is taken for either.
+Whoever read the output may have had enough (`| head`): the rest is dropped, and the
+command goes on to its own end and exit code. Any other failure to write it is an
+error like others. Nothing else that breaks a pipe is taken for either. Talk that
+can't be written is dropped: nobody listens.
 """
 
 from __future__ import annotations
@@ -21,19 +22,21 @@ if TYPE_CHECKING:
 class StandardOutput:
     """Stands in for sys.stdout in a `with` block."""
 
+    _name = "stdout"
+
     def __init__(self) -> None:
-        """Wrap what sys.stdout is now; None, where there is none, stays None."""
-        self._stream = sys.stdout
-        self._gone = False
+        """Wrap what the stream is now; None, where there is none, stays None."""
+        self._stream = getattr(sys, self._name)
+        self._gone = self._stream is None
 
     def __enter__(self) -> Self:
-        """Put it into sys.stdout's place."""
+        """Put it into the stream's place."""
         if self._stream is not None:
-            sys.stdout = self
+            setattr(sys, self._name, self)
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        sys.stdout = self._stream
+        setattr(sys, self._name, self._stream)
 
     def __getattr__(self, name: str) -> Any:  # whatever else a text file has
         return getattr(self._stream, name)
@@ -46,7 +49,7 @@ class StandardOutput:
         """
         if not self._gone:
             try:
-                return self._stream.write(text)
+                return int(self._stream.write(text))
             except OSError as error:
                 self._fail(error)
         return len(text)
@@ -57,7 +60,7 @@ class StandardOutput:
         Raises:
             UnavailableError: It can't be written.
         """
-        if self._stream is not None and not self._gone:
+        if not self._gone:
             try:
                 self._stream.flush()
             except OSError as error:
@@ -71,7 +74,24 @@ class StandardOutput:
             os.dup2(null, self._stream.fileno())
             os.close(null)
         if not isinstance(error, BrokenPipeError):
-            raise UnavailableError(
-                f"the output can't be written: {os.strerror(error.errno or 0)}",
-                hint="Free some disk space, or send it elsewhere.",
-            ) from error
+            self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        raise UnavailableError(
+            f"the output can't be written: {os.strerror(error.errno or 0)}",
+            hint="Free some disk space, or send it elsewhere.",
+        ) from error
+
+
+class StandardError(StandardOutput):
+    """Stands in for sys.stderr in a `with` block; what can't be written is dropped."""
+
+    _name = "stderr"
+
+    def __enter__(self) -> Self:
+        """Put it into the stream's place, also where there is none: print takes None for stdout."""
+        sys.stderr = self
+        return self
+
+    def _tell(self, error: OSError) -> None:
+        """Say nothing: there is no other place to say it."""

@@ -11,7 +11,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from inferonnx.runtime.files import whole_file
+from inferonnx.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

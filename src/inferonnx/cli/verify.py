@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from inferonnx.app.comparing import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
+from inferonnx.app.host.comparing import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
 from inferonnx.cli.keys import load_key
 from inferonnx.cli.options import add_json, add_key, positive, verb
 from inferonnx.cli.progress import Progress
@@ -42,9 +42,9 @@ def add_parser(verbs: Verbs, name: str) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from inferonnx.app.comparing import check_agreement
-    from inferonnx.app.samples import load_arrays
-    from inferonnx.app.verifying import verify
+    from inferonnx.app.host.comparing import check_agreement
+    from inferonnx.app.owner.samples import load_arrays
+    from inferonnx.app.owner.verifying import verify
 
     progress = Progress()
     try:

@@ -21,11 +21,15 @@ class Secret:
 
     def __init__(self, value: bytes | bytearray) -> None:
         """Hold a copy of `value`."""
-        self._value = bytes(value)
+        self._value = bytearray(value)
 
     def reveal(self) -> bytes:
-        """Return the bytes themselves."""
-        return self._value
+        """Return the bytes themselves; a copy that nobody wipes."""
+        return bytes(self._value)
+
+    def wipe(self) -> None:
+        """Overwrite what is held with zeros."""
+        self._value[:] = bytes(len(self._value))
 
     def __len__(self) -> int:
         return len(self._value)

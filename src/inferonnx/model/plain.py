@@ -16,8 +16,9 @@ from inferonnx.tensors import DType
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Integers of a made-up sample are below this: indices and classes that models have.
-_INTEGER_LIMIT = 4
+# Integers of a made-up sample are below the first of these that the model takes: indices
+# and classes of most models; kinds of tokens and masks; zeros, which tables always have.
+_INTEGER_LIMITS = (4, 2, 1)
 
 
 class PlainModel:
@@ -53,20 +54,34 @@ class PlainModel:
             raise ModelError(f"onnxruntime fails on the input: {reason(error)}") from error
 
     def made_up(self, shapes: Mapping[str, tuple[int, ...]], *, seed: int) -> dict[str, Any]:
-        """Return a sample of these shapes: floats of N(0, 1), small integers.
+        """Return a sample of these shapes: floats of N(0, 1), small integers that the model takes.
 
         Raises:
             ModelError: An input has no shape here, or a type that can't be made up.
         """
-        generator = np.random.default_rng(seed)
-        return {
-            value.name: _tensor(value.name, value.type, shapes, generator)
-            for value in self._session.get_inputs()
-        }
+        sample: dict[str, Any] = {}
+        for limit in _INTEGER_LIMITS:
+            generator = np.random.default_rng(seed)
+            sample = {
+                value.name: _tensor(value.name, value.type, shapes, generator, limit)
+                for value in self._session.get_inputs()
+            }
+            if not any(value.dtype.kind in "iu" for value in sample.values()):
+                break
+            try:
+                self.run(sample)
+            except ModelError:
+                continue  # an index beyond a table, say
+            break
+        return sample
 
 
 def _tensor(
-    name: str, kind: str, shapes: Mapping[str, tuple[int, ...]], generator: np.random.Generator
+    name: str,
+    kind: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    generator: np.random.Generator,
+    limit: int,
 ) -> np.ndarray[Any, Any]:
     if name not in shapes:
         raise ModelError(
@@ -80,6 +95,6 @@ def _tensor(
     numpy_type = np.dtype(dtype.typestr)
     if numpy_type.kind in "fc":
         return np.asarray(generator.standard_normal(shapes[name])).astype(numpy_type)
-    return generator.integers(
-        0, 2 if numpy_type.kind == "b" else _INTEGER_LIMIT, shapes[name]
-    ).astype(numpy_type)
+    return generator.integers(0, 2 if numpy_type.kind == "b" else limit, shapes[name]).astype(
+        numpy_type
+    )

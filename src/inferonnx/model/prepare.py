@@ -294,7 +294,8 @@ def _run_plain(
         fallback = fallback or (trial, results)
     if fallback is not None:
         return fallback
+    why = "they would be too large" if failure is None else reason(failure)
     raise ModelError(
-        "the model does not run on a made-up input: " + reason(failure or Exception("none")),
+        f"the model does not run on made-up inputs: {why}",
         hint="Give a sample with --input, or the sizes of its open dims with --dim.",
     ) from failure

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from inferonnx.plan.overheads import parse_operator_overheads
     from inferonnx.plan.paper import plan_paper
     from inferonnx.plan.residency import choose_resident
-    from inferonnx.plan.values import MemoryModel, Partition, Plan, Rates
+    from inferonnx.plan.values import MemoryModel, Plan, PlannedPartition, Rates
 
 __all__ = [
     "LeastBudget",
     "MemoryModel",
-    "Partition",
     "Plan",
+    "PlannedPartition",
     "Rates",
     "assess",
     "choose_resident",
@@ -35,7 +35,7 @@ __all__ = [
 _MODULES = {
     "LeastBudget": "least",
     "MemoryModel": "values",
-    "Partition": "values",
+    "PlannedPartition": "values",
     "Plan": "values",
     "Rates": "values",
     "assess": "figures",

@@ -14,7 +14,7 @@ from inferonnx.errors import PlanError
 from inferonnx.graph import Liveness
 from inferonnx.plan.needs import block_bytes, infeasible, neediest_node, weights_of
 from inferonnx.plan.residency import choose_resident
-from inferonnx.plan.values import Partition, Plan
+from inferonnx.plan.values import Plan, PlannedPartition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -76,7 +76,7 @@ def assess(
 
 def partition_graph(
     graph: Graph, cuts: Sequence[int], *, memory: MemoryModel
-) -> tuple[Partition, ...]:
+) -> tuple[PlannedPartition, ...]:
     """Return the partitions between the cuts, all streamed but those without weights.
 
     Raises:
@@ -91,7 +91,7 @@ def partition_graph(
     for start, stop in bounds:
         block = block_bytes(graph, memory, start, stop)
         partitions.append(
-            Partition(
+            PlannedPartition(
                 start=start,
                 stop=stop,
                 weight_bytes=block,
@@ -107,7 +107,7 @@ def partition_graph(
 
 
 def _total(
-    partitions: tuple[Partition, ...], *, memory: MemoryModel, rates: Rates, strategy: str
+    partitions: tuple[PlannedPartition, ...], *, memory: MemoryModel, rates: Rates, strategy: str
 ) -> Plan:
     """Return the plan of these partitions, its budget being its own peak."""
     streamed = [p.weight_bytes for p in partitions if not p.resident]

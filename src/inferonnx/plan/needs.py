@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferonnx.errors import InfeasibleBudgetError
-from inferonnx.sizes import format_size
+from inferonnx.sizes import MIB, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from inferonnx.graph import Graph
-    from inferonnx.plan.values import MemoryModel, Partition
+    from inferonnx.plan.values import MemoryModel, PlannedPartition
 
 
 def weights_of(graph: Graph, start: int, stop: int) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ def operator_bytes(graph: Graph, index: int) -> int:
     )
 
 
-def neediest_node(graph: Graph, partitions: Iterable[Partition]) -> str:
+def neediest_node(graph: Graph, partitions: Iterable[PlannedPartition]) -> str:
     """Return the label of the operator that asks for the most memory.
 
     That is the operator which holds the most by itself, in the partition whose
@@ -59,5 +59,5 @@ def infeasible(
         needed_bytes=needed_bytes,
         budget_bytes=budget_bytes,
         node=node,
-        hint=f"Give at least {needed_bytes} bytes of memory.",
+        hint=f"Give it --memory {-(-needed_bytes // MIB)}MiB.",
     )

@@ -78,7 +78,7 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Partition:
+class PlannedPartition:
     """A contiguous range of nodes that runs as one session.
 
     Attributes:
@@ -121,7 +121,7 @@ class Plan:
         latency_s: Predicted time of a pass, in seconds.
     """
 
-    partitions: tuple[Partition, ...]
+    partitions: tuple[PlannedPartition, ...]
     strategy: str
     budget_bytes: int
     floor_bytes: int

@@ -8,7 +8,8 @@ Keys with a default may be missing; keys that are not listed are allowed and ign
     strategy          "optimal" or "paper"
     suite             AEAD suite that the plan reckons with (default "")
     budget_bytes      what the process may hold at its peak
-    peak_bytes        what it is predicted to hold
+    peak_bytes        what it is predicted to hold: opening or a pass, whichever is more
+    open_peak_bytes   what it is predicted to hold while it is opened (default 0: not known)
     floor_bytes       interpreter, libraries, runtime
     session_bytes     all partitions' sessions
     buffer_bytes      the buffer through which weights are streamed
@@ -52,6 +53,7 @@ _PLAN = {
     "suite": ("text", ""),
     "budget_bytes": ("bytes", _REQUIRED),
     "peak_bytes": ("bytes", _REQUIRED),
+    "open_peak_bytes": ("bytes", 0),
     "floor_bytes": ("bytes", _REQUIRED),
     "session_bytes": ("bytes", _REQUIRED),
     "buffer_bytes": ("bytes", _REQUIRED),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inferonnx.runtime.ort import Environment, Session, Value
+from inferonnx.runtime.ort import Environment, OrtSession, Value
+from inferonnx.runtime.ort_values import borrow
 from inferonnx.runtime.process import PrivateBuffer
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ class OrtRuntime:
         """Compute in `environment`."""
         self._environment = environment
 
-    def computation(self, partition: Partition) -> Session:
+    def computation(self, partition: Partition) -> OrtSession:
         """Make a partition's session from its skeleton."""
-        return Session(
+        return OrtSession(
             self._environment,
             partition.skeleton,
             partition.inputs,
@@ -35,7 +36,8 @@ class OrtRuntime:
     def weights(self, partition: Partition, buffer: PrivateBuffer) -> list[Value]:
         """Return values over the places that the weights have in the block."""
         return [
-            self._environment.borrow(
+            borrow(
+                self._environment,
                 buffer,
                 buffer.address + weight.offset,
                 (weight.dtype, weight.shape, weight.n_bytes),

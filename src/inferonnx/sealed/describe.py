@@ -48,7 +48,6 @@ def describe_manifest(manifest: Manifest) -> dict[str, object]:
         "outputs": [_describe_value(value) for value in manifest.outputs],
         "metadata": dict(manifest.metadata),
         "notes": list(manifest.notes),
-        "sample_digest": manifest.sample_digest,
         "planned_shapes": {name: list(shape) for name, shape in manifest.planned_shapes.items()},
         "target": {
             "onnxruntime": target.onnxruntime,

@@ -120,7 +120,9 @@ def parse_header(data: bytes | bytearray | memoryview) -> Header:
         fields[name] = raw[offset : offset + size]
         offset += size
     if fields["magic"] != MAGIC:  # (2) S-04, before (1): a short file is rather not one of ours
-        raise SealedFormatError("this is not a sealed file", where="offset 0")
+        raise SealedFormatError(
+            "this is not a sealed file", hint="Sealed files are made by `inferonnx seal`."
+        )
     if len(raw) < HEADER_BYTES:  # (1) S-04
         raise SealedFormatError(
             f"the sealed file is cut short: {len(raw)} bytes, its header alone has {HEADER_BYTES}",

@@ -200,15 +200,16 @@ def _parse(text: bytes) -> dict[str, bytes]:
     if len(text) > MAX_KEY_FILE_BYTES:
         raise KeyFileError("this is not a key file: it is too large")
     try:
-        lines = [line for line in text.decode("ascii").split("\n") if not line.startswith("#")]
+        *whole, rest = text.decode("ascii").split("\n")
     except UnicodeDecodeError as error:
         raise KeyFileError("this is not a key file: it is not plain text") from error
-    if lines[0] != KEY_FILE_MAGIC or lines[-1]:
+    lines = [line for line in whole if not line.startswith("#")]
+    if rest or lines[:1] != [KEY_FILE_MAGIC]:
         raise KeyFileError(
             f"this is not a key file, or not a whole one: no line {KEY_FILE_MAGIC!r}, "
             "or no end of the last line"
         )
-    pairs = [line.partition(": ") for line in lines[1:-1]]
+    pairs = [line.partition(": ") for line in lines[1:]]
     names = [name for name, _, _ in pairs]
     for kind in (_PLAIN_FIELDS, _PROTECTED_FIELDS):
         if names == list(kind):

@@ -223,14 +223,13 @@ class Manifest:
         strategy: How the plan was made: "optimal", "paper".
         metadata: The model's own metadata.
         inputs: The model's inputs, in order.
-        outputs: The model's outputs, in order.
+        outputs: The model's outputs, in order; one may be listed more than once.
         partitions: In the order of a pass; so are their blocks in the file.
         target: What the skeletons were made for.
         arena: Settings of the arena.
         memory: Budget and measured parts of the peak.
         planned_shapes: Shapes of the inputs that the plan was measured with.
         notes: What could not be cut or split, for the owner.
-        sample_digest: Digest of the sample that was measured with; may be empty.
         probe: Known answer of CPU-specific operators; None where there are none.
         check: Check vector; None where the owner gave none.
         tags: Tags of all segments, in order; `SealWriter` fills them in.
@@ -248,7 +247,6 @@ class Manifest:
     memory: Memory
     planned_shapes: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...] = ()
-    sample_digest: str = ""
     probe: Probe | None = None
     check: Check | None = None
     tags: Blob = field(default=b"")
@@ -256,7 +254,7 @@ class Manifest:
     def __post_init__(self) -> None:
         if not is_model_name(self.name):
             raise refuse("name", f"is not 1 to {MAX_NAME_BYTES} bytes without control characters")
-        for name in ("producer", "strategy", "sample_digest"):
+        for name in ("producer", "strategy"):
             check_text(name, getattr(self, name))
         check_names("metadata", tuple(self.metadata))
         for text in self.metadata.values():
@@ -276,7 +274,6 @@ class Manifest:
     def _check_flow(self) -> None:
         """S-34: every value is made once, and before it is read."""
         check_names("inputs", tuple(value.name for value in self.inputs))
-        check_names("outputs", tuple(value.name for value in self.outputs))
         known = {value.name for value in self.inputs}
         for partition in self.partitions:
             if not known.issuperset(partition.inputs):

@@ -125,7 +125,6 @@ def _encode_json(manifest: Manifest) -> bytes:
             "skeleton_bytes": len(probe.skeleton),
         },
         "producer": manifest.producer,
-        "sample_digest": manifest.sample_digest,
         "strategy": manifest.strategy,
         "target": {
             "arch": manifest.target.arch,
@@ -170,9 +169,9 @@ class _BlobReader:
 
 def _parse_tree(tree: object, blobs: _BlobReader, tag_bytes: int) -> Manifest:
     (arena, check, inputs, memory, metadata, name, notes, outputs, partitions, planned_shapes,
-     probe, producer, sample_digest, strategy, target) = _object(
+     probe, producer, strategy, target) = _object(
         tree, "arena", "check", "inputs", "memory", "metadata", "name", "notes", "outputs",
-        "partitions", "planned_shapes", "probe", "producer", "sample_digest", "strategy", "target",
+        "partitions", "planned_shapes", "probe", "producer", "strategy", "target",
     )  # fmt: skip
     # The blobs are taken in their order in the file: skeletons, probe, check, tags.
     parsed = tuple(_partition(partition, blobs) for partition in _list(partitions))
@@ -198,7 +197,6 @@ def _parse_tree(tree: object, blobs: _BlobReader, tag_bytes: int) -> Manifest:
         ),
         planned_shapes={key: _tuple(shape) for key, shape in _mapping(planned_shapes).items()},
         notes=_tuple(notes),
-        sample_digest=sample_digest,
         probe=parsed_probe,
         check=parsed_check,
         tags=blobs.take(n_segments * tag_bytes),  # (4)

@@ -1,7 +1,7 @@
 """Element types of tensors: one table, everything else is looked up in it.
 
 The numbers are those of ONNX (`TensorProto.DataType`). onnxruntime's C API has the
-same up to 23; `runtime.ort` translates the newer ones.
+same up to 23; `runtime.ort_values` translates the newer ones.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ import zipfile
 from dataclasses import dataclass
 
 from inferonnx.errors import DifferenceError, UnavailableError, UsageError
-from inferonnx.runtime.files import translate, whole_file
+from inferonnx.runtime.files import translate
+from inferonnx.runtime.whole_files import whole_file
 from inferonnx.zoo.folders import made_folder
 from inferonnx.zoo.trained_sets import TRAINED, Member, TrainedSet
 

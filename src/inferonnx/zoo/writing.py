@@ -17,7 +17,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from inferonnx.errors import UsageError
-from inferonnx.runtime.files import is_full, translate, whole_file
+from inferonnx.runtime.files import is_full, translate
+from inferonnx.runtime.whole_files import whole_file
 from inferonnx.zoo.catalogue import MODELS, Published, ZooModel
 from inferonnx.zoo.folders import made_folder
 

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -6,7 +8,13 @@ import pytest
 import inferonnx
 from inferonnx.bench import bench_stream
 from inferonnx.bench.stream import Worker, as_json
-from inferonnx.errors import EngineError
+from inferonnx.errors import (
+    AuthenticationError,
+    InfeasibleBudgetError,
+    SealedFormatError,
+    UnavailableError,
+)
+from inferonnx.sealed import HEADER_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +29,9 @@ def samples(tmp_path_factory):
 
 @pytest.mark.parametrize("calls", [1, 3])
 def test_a_bench_keeps_every_sample_and_the_budget(cnn, sealed_cnn, key_path, samples, calls):
-    machine, rows = bench_stream(
+    machine, rows, failed = bench_stream(
         [("cnn", cnn, {"aes-256-gcm": sealed_cnn}, samples)],
+        {},
         key=key_path,
         memories=[72 << 20, None],
         rounds=2,
@@ -30,6 +39,7 @@ def test_a_bench_keeps_every_sample_and_the_budget(cnn, sealed_cnn, key_path, sa
         no_page_drop=calls > 1,
         progress=lambda _: None,
     )
+    assert not failed
     plain, tight, whole = (row for row in rows if row.page_drop or not row.suite)
     assert len(rows) == (3 if calls == 1 else 5)
     assert plain.suite == ""
@@ -48,11 +58,44 @@ def test_a_bench_keeps_every_sample_and_the_budget(cnn, sealed_cnn, key_path, sa
     assert len(report["rows"][0]["latency_ms"]) == len(plain.latency_ms)
 
 
-def test_a_worker_that_fails_is_an_error(tmp_path, key_path):
+def worker(model, key_path, *, memory=None, samples=(), calls=1):
+    return Worker(
+        engine="stream",
+        model=str(model),
+        key=str(key_path),
+        memory=memory,
+        samples=[str(path) for path in samples],
+        calls=calls,
+    )
+
+
+def test_an_error_of_a_worker_keeps_its_class_and_figures(sealed_cnn, tmp_path, key_path):
     broken = tmp_path / "broken.sealed"
     broken.write_bytes(b"no model")
-    with pytest.raises(EngineError, match="not a sealed file"):
-        Worker(engine="stream", model=str(broken), key=str(key_path), memory=None, samples=[])
+    with pytest.raises(SealedFormatError, match="not a sealed file"):
+        worker(broken, key_path)
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        worker(sealed_cnn, key_path, memory=8 << 20)
+    assert caught.value.needed_bytes > caught.value.budget_bytes == 8 << 20
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+def test_an_error_within_a_run_is_told_too(sealed_cnn, key_path, samples, tmp_path, calls):
+    content = bytearray(sealed_cnn.read_bytes())
+    content[HEADER_BYTES + 100] ^= 1  # of a weight: nothing but a run reads it
+    (tmp_path / "forged.sealed").write_bytes(content)
+    with worker(tmp_path / "forged.sealed", key_path, samples=samples, calls=calls) as forged:
+        with pytest.raises(AuthenticationError):
+            forged.run(0, calls)
+
+
+def test_a_worker_that_is_killed_is_told(sealed_cnn, key_path, samples):
+    with worker(sealed_cnn, key_path, samples=samples) as killed:
+        os.kill(killed._process.pid, signal.SIGKILL)
+        killed._process.wait()
+        with pytest.raises(UnavailableError, match="the sealed stream was killed"):
+            killed.run(0)
 
 
 def test_the_one_core_rate_reads_every_block(sealed_cnn, key_path):

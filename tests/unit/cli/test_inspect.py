@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from inferonnx.app import checking
+from inferonnx.app.host import checking
 from inferonnx.cli import main
 from inferonnx.errors import ExitCode
 

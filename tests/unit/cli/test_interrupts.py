@@ -1,6 +1,7 @@
 import os
 import signal
 import sys
+import time
 
 import pytest
 
@@ -11,11 +12,13 @@ from inferonnx.cli import interrupts
 def installed(monkeypatch):
     """The handlers in place; whatever was there before comes back."""
     told = []
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = [signal.getsignal(number) for number in numbers]
     monkeypatch.setattr(sys, "unraisablehook", told.append)
     interrupts.install()
     yield told
-    for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+    interrupts.rest()
+    for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
     interrupts._seen.clear()
 
@@ -31,6 +34,34 @@ def test_an_interrupt_in_a_finaliser_is_found_later_and_not_printed(number, inst
     with pytest.raises(KeyboardInterrupt):
         interrupts.check()
     assert capsys.readouterr().err == ""
+
+
+def test_an_import_is_not_cut_short(installed, tmp_path, monkeypatch):
+    (tmp_path / "unlucky_module.py").write_text(
+        "import os, signal\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\n    cut = False\n"
+        "except BaseException:\n    cut = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        import unlucky_module
+
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            pass
+    assert not unlucky_module.cut
+
+
+def test_an_interrupt_that_waits_is_answered_once(installed, tmp_path, monkeypatch):
+    (tmp_path / "last_module.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import last_module  # noqa: F401
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.check()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_other_errors_of_finalisers_go_where_they_went(installed):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from inferonnx.app.keys import Key
+from inferonnx.app.host.keys import Key
 from inferonnx.cli import main
 from inferonnx.errors import ExitCode
 

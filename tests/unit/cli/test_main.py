@@ -41,7 +41,7 @@ def test_the_overview_lists_verbs_and_exit_codes(capsys):
     [
         ([], "required: VERB"),
         (["dance"], "invalid choice: 'dance'"),
-        (["run"], "required: MODEL.sealed, --key, --input"),
+        (["run"], "required: MODEL.sealed, --key"),
         (["run", "m", "--key", "k", "--input", "i", "--dance"], "unrecognized arguments: --dance"),
         (["zoo"], "required: COMMAND"),
         (["seal", "m", "-o", "o", "--key", "k", "--suite", "rot13"], "invalid choice: 'rot13'"),

@@ -5,8 +5,11 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+import inferonnx
 from inferonnx.cli import main
 from inferonnx.cli import run as run_module
 from inferonnx.errors import ExitCode
@@ -91,13 +94,15 @@ def test_a_trace_that_finds_the_disk_full_is_said_in_a_sentence(
     assert os.listdir(tmp_path) == [sample.name]
 
 
-def test_run_loads_neither_numpy_nor_onnx(sealed_cnn, key_path, sample):
+def test_run_loads_neither_numpy_nor_onnx_nor_the_owners_side(sealed_cnn, key_path, sample):
     code = (
         "import sys\n"
         "from inferonnx.cli import main\n"
         f"code = main(['run', {str(sealed_cnn)!r}, '--key', {str(key_path)!r}, "
         f"'--input', {str(sample)!r}, '--memory', '200MiB'])\n"
-        "loaded = {'numpy', 'onnx', 'onnxruntime', 'socket', 'ssl', 'http'} & set(sys.modules)\n"
+        "unwanted = {'numpy', 'onnx', 'onnxruntime', 'socket', 'ssl', 'http'}\n"
+        "unwanted |= {'inferonnx.' + room for room in ('app.owner', 'model', 'report', 'zoo')}\n"
+        "loaded = unwanted & set(sys.modules)\n"
         "assert code == 0 and not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -199,6 +204,17 @@ def test_no_input_is_overwritten(option, sealed_cnn, key_path, image, tmp_path, 
         assert (tmp_path / name).read_bytes() == content
 
 
+def test_no_input_behind_a_link_is_overwritten(here, samples, image, tmp_path, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    np.savez(tmp_path / "elsewhere" / "in.npz", image=image)
+    (samples[0] / "more").symlink_to("../elsewhere")
+    before = (tmp_path / "elsewhere" / "in.npz").read_bytes()
+    code = here("--input", samples[0], "--trace", tmp_path / "elsewhere" / "in.npz")
+    assert code == ExitCode.BAD_INPUT
+    assert "never overwritten" in capsys.readouterr().err
+    assert (tmp_path / "elsewhere" / "in.npz").read_bytes() == before
+
+
 def test_two_outputs_of_one_name_are_refused(here, sample, tmp_path, capsys):
     code = here("--input", sample, "-o", tmp_path / "a.npz", "--trace", tmp_path / "a.npz")
     assert code == ExitCode.BAD_INPUT
@@ -220,3 +236,48 @@ def test_a_misspelt_input_is_refused(here, image, tmp_path, capsys):
     first, second = capsys.readouterr().err.splitlines()
     assert "no input 'imag'" in first
     assert second == "hint: Its inputs are: image."
+
+
+@pytest.fixture(scope="module")
+def without_inputs(key_path, tmp_path_factory):
+    """A model that computes from weights alone, and its sealed file."""
+    folder = tmp_path_factory.mktemp("without-inputs")
+    ramp = np.arange(16, dtype=np.float32).reshape(4, 4)
+    graph = helper.make_graph(
+        [
+            helper.make_node("RandomUniformLike", ["w"], ["r"], seed=1.0),  # no constant
+            helper.make_node("Mul", ["r", "zero"], ["n"]),
+            helper.make_node("Add", ["w", "n"], ["y"]),
+        ],
+        "g",
+        [],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 4])],
+        [numpy_helper.from_array(ramp, "w"), numpy_helper.from_array(np.float32(0), "zero")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "m.onnx")
+    key = inferonnx.Key.load(key_path)
+    inferonnx.seal(folder / "m.onnx", folder / "m.sealed", key=key, memory="85MiB")
+    return folder
+
+
+def test_a_model_without_inputs_needs_none(without_inputs, key_path, sample, tmp_path, capsys):
+    here = Here(without_inputs / "m.sealed", key_path)
+    assert here("-o", tmp_path / "y.npy", "--repeat", 2) == ExitCode.DONE, capsys.readouterr().err
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy").ravel(), np.arange(16))
+    np.savez(tmp_path / "nothing.npz")
+    assert here("--input", tmp_path / "nothing.npz") == ExitCode.DONE
+    capsys.readouterr()
+    assert here("--input", sample) == ExitCode.BAD_INPUT
+    assert "Its inputs are: none." in capsys.readouterr().err
+    model = str(without_inputs / "m.onnx")
+    verify = ["verify", model, str(without_inputs / "m.sealed"), "--key", str(key_path)]
+    assert main(verify) == ExitCode.DONE
+
+
+def test_a_model_with_inputs_names_them_when_none_is_given(here, tmp_path, capsys):
+    assert here("-o", tmp_path / "y.npz") == ExitCode.BAD_INPUT
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("the model has inputs and none was given: 'image'")
+    assert second == "hint: Give them with --input."
+    assert not os.listdir(tmp_path)

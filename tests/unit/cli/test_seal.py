@@ -19,12 +19,17 @@ def place(cnn, key_path, image, tmp_path):
     (tmp_path / "owner.key").write_bytes(key_path.read_bytes())
     (tmp_path / "owner.key").chmod(0o600)
     (tmp_path / "samples").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "samples" / "more").symlink_to("../elsewhere")
+    np.savez(tmp_path / "elsewhere" / "in.npz", image=image)
     np.savez(tmp_path / "samples" / "in.npz", image=image)
     (tmp_path / "pass").write_text("word")
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["m.onnx", "m.data", "owner.key", "samples/in.npz", "pass"])
+@pytest.mark.parametrize(
+    "name", ["m.onnx", "m.data", "owner.key", "samples/in.npz", "elsewhere/in.npz", "pass"]
+)
 def test_no_input_is_overwritten(name, place, capsys):
     before = (place / name).read_bytes()
     code = seal(
@@ -41,6 +46,12 @@ def test_a_missing_folder_is_told_before_the_model_is_read(tmp_path, key_path, c
     assert "'" + str(tmp_path / "no" / "out") + "'" in capsys.readouterr().err
 
 
+def test_an_empty_name_is_none_that_was_left_out(cnn, key_path, tmp_path, capsys):
+    assert seal(cnn, tmp_path / "a.sealed", key_path, "--name", "") == ExitCode.BAD_INPUT
+    assert "'' can't be the name of a model" in capsys.readouterr().err
+    assert not (tmp_path / "a.sealed").exists()
+
+
 def test_the_report_has_the_name_that_was_sealed(cnn, key_path, tmp_path, capsys):
     assert seal(cnn, tmp_path / "a.sealed", key_path, "--name", "bert", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
@@ -49,9 +60,19 @@ def test_the_report_has_the_name_that_was_sealed(cnn, key_path, tmp_path, capsys
     assert json.loads(capsys.readouterr().out)["name"] == "bert"
 
 
-def test_the_plan_page_never_replaces_the_model(place, capsys):
-    before = (place / "m.onnx").read_bytes()
-    arguments = ["plan", str(place / "m.onnx"), "--html", str(place / "m.onnx")]
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("m.onnx", "m.data", "samples/in.npz", "elsewhere/in.npz"),
+        "memory_intensive_ops/operator_overhead.txt",
+    ],
+)
+def test_the_plan_page_never_replaces_an_input(name, place, capsys, monkeypatch):
+    (place / "memory_intensive_ops").mkdir()
+    (place / "memory_intensive_ops" / "operator_overhead.txt").write_text("")
+    monkeypatch.chdir(place)  # where the list of operators is looked for
+    before = (place / name).read_bytes()
+    arguments = ["plan", "m.onnx", "--html", name, "--input", "samples", "--strategy", "paper"]
     assert main(arguments) == ExitCode.BAD_INPUT
     assert "never overwritten" in capsys.readouterr().err
-    assert (place / "m.onnx").read_bytes() == before
+    assert (place / name).read_bytes() == before

@@ -1,6 +1,7 @@
 """Whoever reads the output may go away, and a disk may be full."""
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -27,6 +28,22 @@ def test_a_full_disk_is_told(arguments, command):
     first, second = done.stderr.splitlines()
     assert first == "inferonnx: error: the output can't be written: No space left on device"
     assert second.startswith("hint: ")
+
+
+def test_talk_that_can_not_be_written_changes_nothing(command, sealed_cnn, tmp_path):
+    with open("/dev/full", "wb") as full:
+        told = command("inspect", sealed_cnn, stderr=full)  # with a note on stderr
+        refused = command("inspect", tmp_path / "none", stderr=full)
+    assert (told.returncode, refused.returncode) == (ExitCode.DONE, ExitCode.BAD_INPUT)
+    assert told.stdout.startswith("model id ")
+
+
+def test_without_a_place_for_talk_none_of_it_is_taken_for_the_result(tmp_path):
+    words = [sys.executable, "-P", "-m", "inferonnx", "inspect", str(tmp_path / "none")]
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join(words)} 2>&-"], stdout=subprocess.PIPE, check=False
+    )
+    assert (done.returncode, done.stdout) == (ExitCode.BAD_INPUT, b"")
 
 
 def test_a_reader_that_has_gone_is_no_error(command, no_reader):

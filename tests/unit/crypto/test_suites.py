@@ -1,4 +1,4 @@
-"""What both suites promise: in place, detached tags, exact sizes, wiped on failure."""
+"""What every suite promises: in place, detached tags, exact sizes, wiped on failure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferonnx.crypto import AES_256_GCM, SUITES, Secret, aes_gcm
+from inferonnx.crypto import AES_256_GCM, Secret, aes_gcm
 from inferonnx.errors import AuthenticationError
+from machine import EACH_SUITE
 
 KEY = Secret(bytes(range(32)))
 EDGES = [0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 255, 256, 257, 4096, (1 << 20) - 1, 1 << 20]
-
-EACH_SUITE = pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
 
 
 def pattern(n_bytes: int) -> bytes:

@@ -50,6 +50,19 @@ def test_links_lead_somewhere(path):
             assert (path.parent / target).exists(), target
 
 
+def test_the_table_of_rooms_names_every_folder():
+    table = (ROOT / "docs" / "architecture.md").read_text().split("| floor |")[1].split("\n\n")[0]
+    rooms = {name for row in table.splitlines() for name in re.findall("`([^`]+)`", cell(row))}
+    packages = (ROOT / "src" / "inferonnx").rglob("*/__init__.py")
+    folders = {".".join(path.parent.relative_to(ROOT / "src/inferonnx").parts) for path in packages}
+    assert rooms == folders | {"errors"}
+
+
+def cell(row):
+    """Return the second cell of a table's row."""
+    return row.split("|")[2]
+
+
 def test_every_exit_code_is_documented_and_used():
     codes = {cls.exit_code for cls in every_error(InferonnxError)}
     by_hand = {ExitCode.DONE, ExitCode.BUG, ExitCode.INTERRUPTED}

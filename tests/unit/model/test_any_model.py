@@ -129,6 +129,12 @@ def test_outputs_that_are_inputs_or_constants(check, build):
     assert [value.name for value in prepared.inputs] == ["x", "unused"]
 
 
+def test_an_output_that_is_listed_twice(check, build):
+    nodes = [node("MatMul", ["x", "w"], ["y"]), node("Relu", ["y"], ["z"])]
+    model = build(nodes, {"x": (FLOAT, [4, 20])}, ["y", "z", "y"], {"w": floats(20, 20)})
+    assert [value.name for value in check(model).outputs] == ["y", "z", "y"]
+
+
 def test_a_graph_without_nodes(check, build):
     prepared = check(build([], {"x": (FLOAT, [3])}, ["x"]))
     assert prepared.graph.nodes == ()

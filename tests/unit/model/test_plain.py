@@ -44,6 +44,16 @@ def test_samples_differ_by_seed(model):
     assert not np.array_equal(one["x"], other["x"])
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+def test_made_up_integers_are_indices_that_the_model_has(build, save, rows):
+    table = np.arange(rows * 2, dtype=np.float32).reshape(rows, 2)
+    nodes = [node("Gather", ["table", "i"], ["y"])]
+    path = save(build(nodes, {"i": (TensorProto.INT64, ["n"])}, ["y"], weights={"table": table}))
+    plain = PlainModel(path)
+    drawn = {row for seed in range(3) for row in plain.made_up({"i": (30,)}, seed=seed)["i"]}
+    assert drawn == set(range({1: 1, 2: 2, 3: 2, 4: 4}[rows]))
+
+
 def test_an_input_that_does_not_fit_is_said(model):
     with pytest.raises(ModelError, match="fails on the input"):
         PlainModel(model).run({"x": np.zeros((2, 4), np.float32)})

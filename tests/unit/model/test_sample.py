@@ -146,9 +146,11 @@ def test_a_model_that_takes_no_made_up_input_asks_for_one(build, save):
     nodes = [node("Reshape", ["x", "s"], ["y"])]
     weights = {"s": np.array([7, 11, 13], np.int64)}
     model = build(nodes, {"x": (FLOAT, ["n"])}, ["y"], weights)
-    with pytest.raises(ModelError, match="made-up input") as caught:
+    with pytest.raises(ModelError, match="made-up inputs") as caught:
         prepare(save(model))
     assert "--input" in caught.value.hint
+    with pytest.raises(ModelError, match="made-up inputs: they would be too large"):
+        prepare(save(model), dims={"n": 10**11})
     with prepare(save(model), dims={"n": 1001}) as prepared:
         assert prepared.shapes["y"] == (7, 11, 13)
 

@@ -53,7 +53,7 @@ def test_infeasible_says_bytes_budget_and_operator() -> None:
         "this model needs 2048 bytes (2.0 KiB), the budget is 1000 (1000 B); "
         "most of it for operator 'conv'"
     )
-    assert error.hint == "Give at least 2048 bytes of memory."
+    assert error.hint == "Give it --memory 1MiB."
     assert "operator" not in str(
         infeasible(needed_bytes=1, budget_bytes=0, node="", what="this model")
     )

@@ -63,7 +63,8 @@ def test_infeasible_budget_names_operator_needed_and_budget(
     assert caught.value.node == "n1"
     assert caught.value.budget_bytes == 1100
     assert caught.value.needed_bytes == least_budget(graph, memory=memory).needed_bytes
-    assert str(caught.value.needed_bytes) in caught.value.hint
+    assert str(caught.value.needed_bytes) in str(caught.value)
+    assert caught.value.hint == "Give it --memory 1MiB."
 
 
 def test_plan_of_no_nodes_needs_the_floor(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from inferonnx.errors import PlanError
-from inferonnx.plan import MemoryModel, Partition, Plan, Rates
+from inferonnx.plan import MemoryModel, Plan, PlannedPartition, Rates
 
 
 @pytest.mark.parametrize(("n_bytes", "padded"), [(0, 0), (1, 64), (63, 64), (64, 64), (65, 128)])
@@ -62,7 +62,7 @@ def test_stream_s_is_nothing_for_an_empty_block(rates: Rates) -> None:
 
 def test_cuts_are_the_starts_of_all_but_the_first() -> None:
     partitions = tuple(
-        Partition(
+        PlannedPartition(
             start=start,
             stop=stop,
             weight_bytes=0,

@@ -94,7 +94,6 @@ def manifests(draw) -> Manifest:
         ),
         planned_shapes=draw(st.dictionaries(texts, shapes, max_size=3)),
         notes=tuple(draw(st.lists(texts, max_size=2))),
-        sample_digest=draw(texts),
         probe=draw(
             st.none()
             | st.builds(

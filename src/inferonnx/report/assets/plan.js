@@ -37,7 +37,7 @@ function showGauge(plan) {
     ["activations", "Live activations, at most", most],
   ];
   const rest = plan.peak_bytes - parts.reduce((sum, [, , bytes]) => sum + bytes, 0);
-  if (rest > plan.peak_bytes / 200) parts.push(["other", "Inputs, outputs, other", rest]);
+  if (rest > plan.peak_bytes / 200) parts.push(["other", "More while it is opened", rest]);
   const whole = Math.max(plan.budget_bytes, plan.peak_bytes, 1);
   const gauge = byId("gauge");
   const legend = byId("legend");
@@ -55,6 +55,10 @@ function showGauge(plan) {
     const mark = element("span", { class: "mark" });
     mark.style.left = `${(100 * plan.budget_bytes) / whole}%`;
     gauge.append(mark);
+  }
+  const unused = (part) => part.resident || part.weight_bytes < plan.buffer_bytes;
+  if (plan.buffer_bytes && plan.partitions.some(unused)) {
+    legend.append(element("li", {}, element("span", { class: "swatch spare" }), "Buffer, unused"));
   }
   const line = element("span", { class: "swatch budget" });
   legend.append(element("li", {}, line, "Budget", element("b", {}, bytesText(plan.budget_bytes))));

@@ -157,8 +157,11 @@ class Plot {
     const budgetY = this.far ? TOP - 2 : this.toHeight(budget);
     const peakY = this.toHeight(peak);
     if (!this.far) group.append(shape("line", { class: "limit", x1, x2, y1: budgetY, y2: budgetY }));
+    // Two dashed lines on one another would be neither.
+    if (Math.abs(peakY - budgetY) > 3) {
+      group.append(shape("line", { class: "peak-line", x1, x2, y1: peakY, y2: peakY }));
+    }
     group.append(
-      shape("line", { class: "peak-line", x1, x2, y1: peakY, y2: peakY }),
       shape("text", { class: "limit-text", x: x2 - 6, y: budgetY - 6, "text-anchor": "end" },
         `budget ${bytesText(budget)}${this.far ? " ↑" : ""}`),
     );

@@ -1,0 +1,227 @@
+"""An open sealed model: its budget, and running it."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
+
+from inferonnx.app.host.values import check_declared, exported
+from inferonnx.errors import InfeasibleBudgetError, TensorError, UsageError
+from inferonnx.runtime.ort_values import dump, load
+from inferonnx.sizes import format_size
+from inferonnx.tensors import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Self
+
+    from inferonnx.engine import PassEvent, Stream
+    from inferonnx.runtime.files import FileSource
+    from inferonnx.runtime.ort import Environment, Value
+    from inferonnx.runtime.ort_values import Exported
+    from inferonnx.runtime.process import PrivateBuffer
+    from inferonnx.sealed import Manifest, ValueInfo
+
+
+class Figures(NamedTuple):
+    """What an open session holds and does.
+
+    Bytes; `peak_bytes` is the predicted peak of the process, `floor_bytes` what it
+    held when everything but weights and activations was there, `session_bytes` the
+    part of it that the sessions of all partitions took, `pass_bytes` what passes may take
+    beside floor and weights. `concurrency` calls may share a pass; `n_parallel` run at
+    once when all weights are resident. Milliseconds; `probe_ms` is the part of
+    `open_ms` that the probe took, None where the file has none.
+    """
+
+    n_partitions: int
+    n_resident: int
+    resident_bytes: int
+    buffer_bytes: int
+    streamed_bytes: int
+    floor_bytes: int
+    session_bytes: int
+    pass_bytes: int
+    peak_bytes: int
+    budget_bytes: int
+    concurrency: int
+    n_parallel: int
+    open_ms: float
+    probe_ms: float | None
+
+
+class Session:
+    """An open sealed model, shaped like onnxruntime's InferenceSession; safe for threads.
+
+    Attributes:
+        figures: What it holds and streams.
+        model_id: Identity of the sealed model: 64 hexadecimal digits.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: FileSource,
+        environment: Environment,
+        stream: Stream[Value, PrivateBuffer],
+        manifest: Manifest,
+        model_id: str,
+        figures: Figures,
+        as_numpy: bool,
+    ) -> None:
+        """Hold what `inferonnx.open` has made ready."""
+        self._source = source
+        self._environment = environment
+        self._stream = stream
+        self._manifest = manifest
+        self._as_numpy = as_numpy
+        self.model_id = model_id
+        self.figures = figures
+
+    def __enter__(self) -> Self:
+        """Return the session, which `with` closes."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wipe the weights, release everything; a pass under way ends first."""
+        self._stream.close()
+        self._source.close()
+
+    def get_inputs(self) -> tuple[ValueInfo, ...]:
+        """Return the model's inputs: name, type ("tensor(float)") and shape."""
+        return self._manifest.inputs
+
+    def get_outputs(self) -> tuple[ValueInfo, ...]:
+        """Return the model's outputs: name, type and shape."""
+        return self._manifest.outputs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The model's own metadata."""
+        return self._manifest.metadata
+
+    @property
+    def name(self) -> str:
+        """The model's sealed name."""
+        return self._manifest.name
+
+    @property
+    def planned_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes of the inputs that the plan was measured with."""
+        return self._manifest.planned_shapes
+
+    def trace(self, on_event: Callable[[PassEvent], None] | None) -> None:
+        """Have `on_event` told what a pass does, by whichever thread does it; several at a time."""
+        self._stream.on_event = on_event
+
+    def run(self, output_names: Sequence[str] | None, inputs: Mapping[str, object]) -> list[object]:
+        """Run the model.
+
+        Args:
+            output_names: Which outputs to return, in this order; None for all.
+            inputs: By name: numpy arrays, or anything with the array interface,
+                DLPack or a buffer; lists and dicts of those for sequences and maps.
+
+        Returns:
+            numpy arrays where numpy is installed and wanted, `Tensor` otherwise.
+
+        Raises:
+            TensorError: An input is missing, unknown, or of another type or shape.
+            InfeasibleBudgetError: Inputs larger than planned would break the budget.
+            AuthenticationError: The file was changed; nothing is returned.
+        """
+        names = [value.name for value in self._manifest.outputs]
+        wanted = names if output_names is None else list(output_names)
+        unknown = [name for name in wanted if name not in names]
+        if unknown:
+            raise UsageError(
+                f"the model has no output {unknown[0]!r}", hint=f"It has: {', '.join(names)}."
+            )
+        values = self._checked(inputs)
+        self._check_sizes(values)
+        results = self._stream.run(
+            {
+                value.name: load(self._environment, values[value.name], value.type)
+                for value in self.get_inputs()
+            }
+        )
+        by_name = dict(zip(names, results, strict=True))
+        del results
+        return [self._give(dump(self._environment, by_name[name])) for name in wanted]
+
+    def _checked(self, inputs: Mapping[str, object]) -> dict[str, Exported]:
+        known = [value.name for value in self.get_inputs()]
+        for name in inputs:
+            if name not in known:
+                raise TensorError(
+                    f"the model has no input {name!r}",
+                    hint=f"It has: {', '.join(known) or 'none'}.",
+                )
+        values = {}
+        for declared in self.get_inputs():
+            if declared.name not in inputs:
+                raise TensorError(
+                    f"input {declared.name!r} is missing", hint=f"It has: {', '.join(known)}."
+                )
+            values[declared.name] = exported(inputs[declared.name])
+            check_declared(declared, values[declared.name])
+        return values
+
+    def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Tell whether inputs of these shapes keep to the budget."""
+        return self._extra_bytes(shapes) <= self.figures.budget_bytes - self.figures.peak_bytes
+
+    def _extra_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
+        """Return what inputs of these shapes may take beyond what was planned."""
+        growth = _growth(shapes, self._manifest.planned_shapes)
+        return int((growth - 1) * self.figures.pass_bytes)
+
+    def _check_sizes(self, values: Mapping[str, Exported]) -> None:
+        """Refuse inputs whose activations the budget may not hold."""
+        figures = self.figures
+        shapes = {name: v.shape for name, v in values.items() if isinstance(v, Tensor)}
+        extra = self._extra_bytes(shapes)
+        if extra > figures.budget_bytes - figures.peak_bytes:
+            needed = figures.peak_bytes + extra
+            raise InfeasibleBudgetError(
+                f"the inputs are larger than the model was planned for, and may need "
+                f"{format_size(needed)} instead of {format_size(figures.budget_bytes)}",
+                needed_bytes=needed,
+                budget_bytes=figures.budget_bytes,
+                hint="Open with more memory, or seal with --dim or --input for these shapes.",
+            )
+
+    def _give(self, value: Exported) -> object:
+        if not self._as_numpy:
+            return value
+        from inferonnx.app.host.arrays import to_numpy
+
+        return to_numpy(value)
+
+
+def _growth(
+    shapes: Mapping[str, tuple[int, ...]], planned_shapes: Mapping[str, tuple[int, ...]]
+) -> float:
+    """Return by how much activations may grow beside the plan; 1 when no input is larger.
+
+    Linear in the first axis where it grew by one factor for all inputs (a batch),
+    quadratic in every other axis, since attention scores grow with the square of a
+    sequence; different factors multiply. An input of another rank counts by the
+    square of its elements. Sequences and maps have no planned shape and are not
+    counted (docs/memory.md).
+    """
+    batches, others = {1.0}, {1.0}
+    for name, shape in shapes.items():
+        planned = planned_shapes.get(name)
+        if planned is None:
+            continue
+        if len(planned) != len(shape):
+            others.add(max(1.0, prod(shape) / max(1, prod(planned))))
+            continue
+        for axis, (mine, theirs) in enumerate(zip(shape, planned, strict=True)):
+            (others if axis else batches).add(max(1.0, mine / max(1, theirs)))
+    batch_power = 1 if len(batches) <= 2 else 2
+    return prod(factor**batch_power for factor in batches) * prod(f * f for f in others)

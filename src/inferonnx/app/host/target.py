@@ -1,0 +1,72 @@
+"""Refuse a sealed file that this onnxruntime or this processor would compute wrongly."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from inferonnx.errors import EngineError, TargetError
+from inferonnx.runtime.ort import OrtSession
+from inferonnx.runtime.ort_values import dump, load
+from inferonnx.tensors import DType, Tensor, parse_npy
+
+if TYPE_CHECKING:
+    from inferonnx.runtime.ort import Environment
+    from inferonnx.runtime.ort_values import Exported
+    from inferonnx.sealed import Manifest, Probe
+
+PROBE_TOLERANCE = 1e-4
+"""Largest difference of the probe; a wrong layout is off by the size of the values."""
+
+
+def check_target(manifest: Manifest, environment: Environment) -> None:
+    """Refuse a file that was sealed for something else than what is here.
+
+    (1) The same onnxruntime version. (2) The same architecture, where the layout
+    depends on it. (3) The probe: one node of each kind of CPU-specific operator in
+    the file gives its known answer.
+
+    Raises:
+        TargetError: Names both sides and what mends it.
+    """
+    target = manifest.target
+    here = os.uname().machine
+    if target.onnxruntime != environment.version:  # (1)
+        raise TargetError(
+            f"sealed for onnxruntime {target.onnxruntime}, this is {environment.version}",
+            hint="Seal the model again with this version: inferonnx seal.",
+        )
+    if target.layout != "generic" and target.arch != here:  # (2)
+        raise TargetError(
+            f"sealed for {target.arch} ({target.layout}), this is {here}",
+            hint="Seal the model for this machine: inferonnx seal --target generic.",
+        )
+    if manifest.probe is not None and not _agrees(manifest.probe, environment):  # (3)
+        raise TargetError(
+            f"sealed for processors with the {target.layout} layout, this {here} has another",
+            hint="Seal the model on a machine like this one, or with --target generic.",
+        )
+
+
+def _agrees(probe: Probe, environment: Environment) -> bool:
+    try:
+        session = OrtSession(environment, probe.skeleton)
+        try:
+            results = session.run([load(environment, parse_npy(data)) for data in probe.inputs])
+            return len(results) == len(probe.outputs) and all(
+                _close(dump(environment, result), parse_npy(data))
+                for result, data in zip(results, probe.outputs, strict=True)
+            )
+        finally:
+            session.close()
+    except EngineError:
+        return False  # another block size: onnxruntime refuses the shapes
+
+
+def _close(mine: Exported, known: Tensor) -> bool:
+    if not isinstance(mine, Tensor) or mine.shape != known.shape or mine.dtype != known.dtype:
+        return False
+    if known.dtype is not DType.FLOAT:
+        return mine == known
+    pairs = zip(mine.data.cast("f"), known.data.cast("f"), strict=True)
+    return all(abs(a - b) <= PROBE_TOLERANCE * max(1.0, abs(b)) for a, b in pairs)

@@ -1,0 +1,182 @@
+"""Seal a model: take it apart, plan and measure, compare, write."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inferonnx.app.host.comparing import Difference, check_agreement, compare
+from inferonnx.app.owner.manifests import ManifestFigures, manifest_of
+from inferonnx.app.owner.planning import plan_model, sample_of, suite_named
+from inferonnx.app.owner.samples import model_files
+from inferonnx.app.owner.writing import write_sealed
+from inferonnx.errors import TargetError
+from inferonnx.model import prepare
+from inferonnx.runtime.whole_files import check_output
+from inferonnx.sealed.manifest import check_model_name
+from inferonnx.sizes import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from inferonnx.app.host.keys import Key
+    from inferonnx.app.owner.planning import PlannedModel
+
+    Progress = Callable[[str], None]
+
+AVX2_CHANNELS = 8
+TARGETS = ("native", "generic", "avx2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealReport:
+    """What was sealed.
+
+    Attributes:
+        path: The sealed file.
+        model_id: Its identity, 64 hexadecimal digits.
+        file_bytes: Its size.
+        planned: The plan and its figures.
+        difference: Of the trial run against plain onnxruntime.
+    """
+
+    path: str
+    model_id: str
+    file_bytes: int
+    planned: PlannedModel
+    difference: Difference
+
+
+def seal(
+    model: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    key: Key,
+    memory: int | str,
+    name: str | None = None,
+    release: int = 0,
+    suite: str = "aes-256-gcm",
+    strategy: str = "optimal",
+    memory_intensive: frozenset[str] = frozenset(),
+    target: str = "native",
+    dims: Mapping[str, int] | None = None,
+    sample: Mapping[str, object] | None = None,
+    progress: Progress = lambda _: None,
+) -> SealReport:
+    """Turn an ONNX model into one encrypted, signed file.
+
+    Args:
+        model: The ONNX file; its external data beside it.
+        path: The sealed file; replaced only when the new one is complete, and never a
+            file that the model consists of.
+        key: The owner's key.
+        memory: Peak resident memory to plan for, in bytes or as "85MiB".
+        name: The model's name. Default: the stem of `path`.
+        release: The owner's count of releases, for pins against rollback.
+        suite: "aes-256-gcm" or "aegis-256x2".
+        strategy: "optimal" or "paper".
+        memory_intensive: Nodes that stand alone under "paper".
+        target: "native" for machines like this one, "generic" for any.
+        dims: Sizes of dynamic dimensions to plan for.
+        sample: Inputs to measure on, numpy arrays by name.
+        progress: Told what happens.
+
+    Raises:
+        UsageError: `path` is a file of the model.
+        ModelError: The model can't be read or run.
+        InfeasibleBudgetError: No plan fits.
+        DifferenceError: The stream does not compute what plain onnxruntime does.
+    """
+    budget = parse_size(memory)
+    name = Path(path).stem if name is None else name
+    check_model_name(name)
+    chosen = suite_named(suite)
+    # What is not there yet is no file of the model: most often nothing has to be read for this.
+    check_output(os.fspath(path), inputs=model_files(model) if os.path.lexists(path) else [])
+    folder = os.path.dirname(os.fspath(path)) or "."
+    with prepare(
+        os.fspath(model),
+        dims=dims or {},
+        sample=sample,
+        layout=layout_for(target, strategy),
+        progress=progress,
+    ) as prepared:
+        planned = plan_model(
+            prepared,
+            budget_bytes=budget,
+            suite=suite,
+            strategy=strategy,
+            memory_intensive=memory_intensive,
+            scratch=folder,
+            progress=progress,
+        )
+        known = sample_of(prepared.expected)
+        difference = compare(known, planned.trial.outputs)
+        check_agreement(difference)
+        manifest = manifest_of(
+            planned.draft,
+            name=name,
+            measured=measured_by(planned, budget),
+            sample=sample_of(prepared.sample),
+            outputs=known,
+        )
+        model_id = write_sealed(
+            os.fspath(path),
+            planned.draft,
+            manifest,
+            key=key.owner,
+            suite=chosen,
+            release=release,
+            progress=lambda done, total: progress(f"sealing {done * 100 // max(1, total)} %"),
+        )
+    return SealReport(
+        path=os.fspath(path),
+        model_id=model_id.hex(),
+        file_bytes=os.path.getsize(path),
+        planned=planned,
+        difference=difference,
+    )
+
+
+def layout_for(target: str, strategy: str) -> str:
+    """Return the layout to prepare a model in for `target`.
+
+    The paper's walk is over the original graph, which no processor is special to.
+
+    Raises:
+        TargetError: This machine can't optimise for that target exactly.
+    """
+    if target in ("native", "generic"):
+        return "original" if strategy == "paper" else target
+    if target not in TARGETS:
+        raise TargetError(
+            f"no target is called {target!r}", hint=f"There are: {', '.join(TARGETS)}."
+        )
+    from inferonnx.model.layout import block_channels
+
+    if block_channels() != AVX2_CHANNELS:
+        raise TargetError(
+            f"onnxruntime lays weights out in blocks of {block_channels()} channels here, and "
+            f"can't make those of {AVX2_CHANNELS} of AVX2 exactly",
+            hint="Seal with --target generic, or on a machine with AVX2 and without AVX-512.",
+        )
+    return "native"
+
+
+def measured_by(planned: PlannedModel, budget_bytes: int) -> ManifestFigures:
+    """Return the figures of a plan as the manifest keeps them."""
+    from inferonnx.app.owner.planning import margin_bytes
+
+    trial = planned.trial
+    return ManifestFigures(
+        arena_strategy=planned.arena[0],
+        arena_bytes=planned.arena[1],
+        pass_bytes=trial.pass_bytes + margin_bytes(planned.prepared),
+        floor_bytes=trial.floor_bytes,
+        session_bytes=trial.session_bytes,
+        budget_bytes=budget_bytes,
+        least_bytes=planned.least_bytes,
+        compute_s=trial.compute_s,
+    )

@@ -1,0 +1,160 @@
+"""Run a sealed model in a process of its own and measure what it needs.
+
+Plans promise a peak of memory; this is where their figures come from. The child
+is the real engine on the real (provisionally sealed) file, with nothing resident.
+Key and sample go in through its standard input, figures and outputs come back
+through its standard output: nothing in the clear touches a disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from inferonnx.app.owner.sample_codec import decode_values, encode_values
+from inferonnx.errors import InferonnxError
+from inferonnx.runtime import children
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inferonnx.engine import PassEvent
+    from inferonnx.runtime.ort_values import Exported
+
+RUNS = 5
+"""Passes of a trial; times are the least of them, memory the most."""
+
+
+class Trial(NamedTuple):
+    """What a pass of the model was measured to need.
+
+    Attributes:
+        open_peak_bytes: Peak while the model was opened.
+        floor_bytes: Resident once everything but weights and activations is there.
+        session_bytes: Of it, the sessions of all partitions.
+        pass_bytes: What a pass adds to floor and buffer: activations in the arena,
+            workspace, the library's code, inputs and outputs.
+        latency_s: Of a warm pass with nothing resident.
+        compute_s: Of it, spent computing, by partition.
+        stream_bytes_per_s: Rate of reading and opening blocks over all cores.
+        outputs: The model's outputs on the sample.
+    """
+
+    open_peak_bytes: int
+    floor_bytes: int
+    session_bytes: int
+    pass_bytes: int
+    latency_s: float
+    compute_s: tuple[float, ...]
+    stream_bytes_per_s: float
+    outputs: dict[str, Exported]
+
+
+def run_trial(
+    path: str,
+    key_text: bytes,
+    sample: Mapping[str, Exported],
+    *,
+    arena_strategy: int,
+    arena_bytes: int,
+) -> Trial:
+    """Measure a sealed file in a child process.
+
+    Raises:
+        EngineError: onnxruntime refuses or fails a partition, which it names.
+        UnavailableError: The child died, or was killed.
+        InferonnxError: Whatever else the child met.
+    """
+    import subprocess
+
+    config = {
+        "path": path,
+        "key": key_text.decode("ascii"),
+        "arena": [arena_strategy, arena_bytes],
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "from inferonnx.app.owner.trial import child; child()"],
+        input=json.dumps(config).encode() + b"\n" + encode_values(sample),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
+        check=False,
+        start_new_session=True,  # Ctrl-C is for the parent, which ends its child
+    )
+    head, _, body = done.stdout.partition(b"\n")
+    if done.returncode or not head:
+        raise children.ended("the trial run of the model", done.returncode)
+    figures = json.loads(head)
+    if "error" in figures:
+        raise children.met(figures["error"])
+    figures["compute_s"] = tuple(figures["compute_s"])
+    return Trial(**figures, outputs=decode_values(body))
+
+
+def child() -> None:
+    """Measure what standard input names, and answer on standard output."""
+    config = json.loads(sys.stdin.buffer.readline())
+    try:
+        answer, outputs = _measure(config)
+    except InferonnxError as error:
+        answer, outputs = {"error": children.told(error)}, {}
+    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + encode_values(outputs))
+
+
+def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Exported]]:
+    from inferonnx.app.host.keys import Key
+    from inferonnx.app.host.opening import open_unplanned
+    from inferonnx.runtime import process
+    from inferonnx.sealed import parse_owner_key
+
+    key = Key(parse_owner_key(str(config["key"]).encode("ascii")))
+    session = open_unplanned(str(config["path"]), key=key, arena=tuple(config["arena"]))
+    open_peak = process.peak_resident_bytes() or 0
+    floor = process.resident_bytes() or 0
+    process.forget_peak()
+    sample = decode_values(sys.stdin.buffer.read())  # reading inputs is part of what a run needs
+    passes: list[list[PassEvent]] = []
+
+    def keep(event: PassEvent) -> None:
+        if event.segment is None:  # events of all segments would be measured as memory of a pass
+            passes[-1].append(event)
+
+    session.trace(keep)
+    for _ in range(RUNS):
+        passes.append([])
+        outputs = session.run(None, sample)
+    peak = process.peak_resident_bytes() or floor
+    figures = session.figures
+    opening_s = min(_seconds(events, "load") for events in passes)
+    answer: dict[str, object] = {
+        "open_peak_bytes": open_peak,
+        "floor_bytes": floor,
+        "session_bytes": session.figures.session_bytes,
+        "pass_bytes": max(0, peak - floor - figures.buffer_bytes),
+        "latency_s": min(_latency(events) for events in passes),
+        # The least of several: whatever else the machine does only ever adds time.
+        "compute_s": [
+            min(times)
+            for times in zip(
+                *([_span(e) for e in events if e.what == "compute"] for events in passes),
+                strict=True,
+            )
+        ],
+        "stream_bytes_per_s": figures.streamed_bytes / opening_s if opening_s else 0.0,
+    }
+    names = [value.name for value in session.get_outputs()]
+    return answer, dict(zip(names, outputs, strict=True))  # type: ignore[arg-type]  # not numpy
+
+
+def _latency(events: list[PassEvent]) -> float:
+    first = min((event.start_ns for event in events), default=0)
+    return (max((event.stop_ns for event in events), default=0) - first) / 1e9
+
+
+def _span(event: PassEvent) -> float:
+    return (event.stop_ns - event.start_ns) / 1e9
+
+
+def _seconds(events: list[PassEvent], what: str) -> float:
+    return sum(_span(event) for event in events if event.what == what)

@@ -1,0 +1,81 @@
+"""What the server needs of the engine, declared here and fulfilled by `app.host.serving`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inferonnx.crypto import Secret
+    from inferonnx.sealed import ValueInfo
+    from inferonnx.tensors import Tensor
+
+
+class ModelFacts(NamedTuple):
+    """What the manifest of an unlocked model says, as far as serving needs it.
+
+    Attributes:
+        name: Sealed name.
+        inputs: Declared inputs, in order; tensors all.
+        outputs: Declared outputs, in order; tensors all.
+        least_bytes: Least share of memory in which it runs.
+        full_bytes: Share at which it streams nothing; more has no use.
+        is_batchable: The first axis of all inputs and outputs is free.
+    """
+
+    name: str
+    inputs: tuple[ValueInfo, ...]
+    outputs: tuple[ValueInfo, ...]
+    least_bytes: int
+    full_bytes: int
+    is_batchable: bool
+
+
+class Residency(NamedTuple):
+    """What an open model holds and does each pass, in bytes and partitions."""
+
+    n_partitions: int
+    n_resident: int
+    resident_bytes: int
+    streamed_bytes: int
+
+
+class OpenModel(Protocol):
+    """A model that is ready to run; `run` blocks and may be called from many threads."""
+
+    @property
+    def residency(self) -> Residency:
+        """What stays in memory, and what a pass reads."""
+
+    def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return all outputs in declared order.
+
+        Raises:
+            InferonnxError: The inputs do not fit, or the file is not what was sealed.
+        """
+
+    def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Tell whether inputs of these shapes keep to the model's share of memory."""
+
+    def close(self) -> None:
+        """Wipe the weights and give the memory back, after the passes under way."""
+
+
+class Opener(Protocol):
+    """Opens sealed files; both functions block."""
+
+    def facts(self, path: str, data_key: Secret) -> ModelFacts:
+        """Open the manifest alone.
+
+        Raises:
+            InferonnxError: The key is another model's, the file is not authentic, it
+                was sealed for another machine, or it can't be served.
+        """
+
+    def open(self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int) -> OpenModel:
+        """Make a model ready to run within a share of the process's memory.
+
+        Raises:
+            InferonnxError: As `facts`, or the share does not hold it.
+        """
