@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from inferonnx.sealed import Manifest, Partition
 
 
+EARLY = 1
+"""Partition after which a first pass has started: two have run, the rest is to come."""
+
+
 class StreamFigures(NamedTuple):
     """What a stream holds and does each pass, in partitions and bytes."""
 
@@ -55,6 +59,7 @@ class Stream(Generic[V, B]):
         runtime: Runtime[V, B],
         *,
         after_session: Callable[[int], None] | None = None,
+        once_started: Callable[[], None] | None = None,
     ) -> None:
         """Make every partition's computation; no weight is read yet. Call `place` next.
 
@@ -63,6 +68,8 @@ class Stream(Generic[V, B]):
             loader: Opens blocks.
             runtime: Computes.
             after_session: Told the number of partitions made ready so far.
+            once_started: Called once, early in the first pass: what first runs bring in
+                of libraries is not all needed again.
         """
         self._output_names = tuple(value.name for value in manifest.outputs)
         self._dying = _last_uses(manifest)
@@ -76,6 +83,7 @@ class Stream(Generic[V, B]):
         self._n_parallel = 1
         self._turns = Turns[V]()
         self._ending = threading.Lock()
+        self._once_started = once_started
         self.opened_bytes = 0
         self.on_event: Listener | None = None
         try:
@@ -190,6 +198,9 @@ class Stream(Generic[V, B]):
                 self._bring(i)
                 for call in alive:
                     self._step(i, call)
+                if i == EARLY and self._once_started is not None:
+                    once_started, self._once_started = self._once_started, None
+                    once_started()
             for call in calls:
                 call.done = True
         except InferonnxError as error:

@@ -161,7 +161,7 @@ class SummingRuntime:
 EXPECTED = sum((i + 1) * n for i, n in enumerate(SIZES))
 
 
-def opened(sealed, content=None, n_threads=2, runtime=None):
+def opened(sealed, content=None, n_threads=2, runtime=None, **more):
     original, key = sealed
     content = original if content is None else content
     verified = verify_header(parse_header(content))
@@ -170,7 +170,7 @@ def opened(sealed, content=None, n_threads=2, runtime=None):
     manifest = open_manifest(keys, bytearray(original[-n:]), file_bytes=len(original))
     source, runtime = BytesSource(content), runtime or SummingRuntime()
     loader = BlockLoader(source, SegmentOpener(keys, manifest), n_threads=n_threads)
-    return Stream(manifest, loader, runtime), source, runtime
+    return Stream(manifest, loader, runtime, **more), source, runtime
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
@@ -192,6 +192,18 @@ def test_every_weight_is_opened_and_in_its_place(sealed, resident, n_threads):
     assert all(not any(buffer.view) for buffer in runtime.buffers)
     with pytest.raises(UsageError, match="closed"):
         stream.run({"v0": 5})
+
+
+def test_that_it_has_started_is_told_once_when_two_partitions_have_run(sealed):
+    runtime, told = SummingRuntime(), []
+    stream, _, _ = opened(
+        sealed, runtime=runtime, once_started=lambda: told.append(len(runtime.running))
+    )
+    stream.place(frozenset(), slots=1)
+    stream.run({"v0": 5})
+    stream.run({"v0": 5})
+    assert told == [2]
+    stream.close()
 
 
 def test_the_buffer_is_as_large_as_the_largest_streamed_block(sealed):

@@ -279,6 +279,7 @@ def _make_session(
             loader,
             OrtRuntime(environment),
             after_session=after_session,
+            once_started=drop,
         )
         # The skeletons are views of the opened manifest: with them its memory goes.
         manifest = _without_bytes(manifest)
