@@ -242,8 +242,10 @@ def others(stream, n_threads):
     threads = [threading.Thread(target=one, args=(mine,), daemon=True) for mine in ends]
     for thread in threads:
         thread.start()
-    yield all_go_on
-    going.clear()
+    try:
+        yield all_go_on
+    finally:
+        going.clear()
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
