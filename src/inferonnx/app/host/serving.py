@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferonnx.app.host.keys import DataKey
-from inferonnx.app.host.opening import open as open_session
-from inferonnx.app.host.opening import open_file
+from inferonnx.app.host.opening import open_beside, open_file
 from inferonnx.errors import ModelNotReadyError, TensorError
-from inferonnx.runtime import process
 from inferonnx.server.ports import ModelFacts, Residency
 from inferonnx.tensors import Tensor
 
@@ -24,18 +22,12 @@ class EngineOpener:
     """Opens sealed files for the server's pool."""
 
     def __init__(
-        self,
-        *,
-        concurrency: int,
-        threads: int | None = None,
-        page_drop: bool = True,
-        spin: bool | None = None,
+        self, *, threads: int | None = None, page_drop: bool = True, spin: bool | None = None
     ) -> None:
         """Keep what all models are opened with; as the arguments of `inferonnx.open`."""
-        self._concurrency = concurrency
         self._threads, self._page_drop, self._spin = threads, page_drop, spin
 
-    def facts(self, path: str, data_key: Secret) -> ModelFacts:
+    def facts(self, path: str, data_key: Secret, *, concurrency: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
         opened = open_file(path, key=DataKey(data_key))
         opened.source.close()
@@ -43,32 +35,32 @@ class EngineOpener:
         _check_servable(manifest)
         memory = manifest.memory
         blocks = [partition.block_bytes for partition in manifest.partitions]
-        calls = (self._concurrency - 1) * memory.call_bytes
-        least = max(
-            memory.least_bytes - memory.floor_bytes,
-            memory.session_bytes + manifest.arena.peak_bytes + max(blocks, default=0),
-        )
+        passes = manifest.arena.peak_bytes + (concurrency - 1) * memory.call_bytes
+        held = memory.session_bytes + passes
+        # What is above its floor, of which sessions are a part: opening itself may need most.
+        opening = memory.least_bytes - memory.floor_bytes + memory.session_bytes
+        least = max(held + max(blocks, default=0), opening)
         return ModelFacts(
             name=manifest.name,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
-            least_bytes=least + calls,
-            full_bytes=memory.session_bytes + manifest.arena.peak_bytes + sum(blocks) + calls,
+            least_bytes=least,
+            full_bytes=max(held + sum(blocks), least),
+            pass_bytes=passes,
             is_batchable=_is_batchable(manifest),
         )
 
     def open(
         self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int
     ) -> ServedModel:
-        """Open a model in what the process holds now and `share_bytes` more."""
+        """Open a model in `share_bytes`, whatever else the process holds."""
         return ServedModel(
-            open_session(
+            open_beside(
                 path,
                 key=DataKey(data_key),
-                memory=(process.resident_bytes() or 0) + share_bytes,
+                share_bytes=share_bytes,
                 concurrency=concurrency,
                 threads=self._threads,
-                as_numpy=False,
                 page_drop=self._page_drop,
                 spin=self._spin,
             )
@@ -92,6 +84,11 @@ class ServedModel:
             figures.resident_bytes,
             figures.streamed_bytes,
         )
+
+    @property
+    def opened_bytes(self) -> int:
+        """Bytes of weights that its passes have read and opened until now."""
+        return self._session.opened_bytes
 
     def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Return all outputs in declared order."""
