@@ -27,7 +27,7 @@ from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.grpc import limits as most
 from inferonnx.server.grpc.guard import FloodError, Guard
 from inferonnx.server.incoming import Pace
-from inferonnx.server.limits import SEND_BYTES
+from inferonnx.server.limits import AHEAD_BYTES, RECEIVE_BYTES, SEND_BYTES
 from inferonnx.server.pieces import lots
 
 if TYPE_CHECKING:
@@ -55,9 +55,13 @@ GOODBYE = b"goodbye."
 """In the ping behind it, whose answer says that the client knows."""
 
 
+def _shown(frame: DataFrame) -> str:
+    return f"{len(frame.data)} bytes"
+
+
 # h2 makes a text of each frame for a log that nobody keeps. Of a message that would be all
 # its bytes as hex: 40 % of what a large request takes, and tensors where nobody looks for them.
-DataFrame._body_repr = lambda frame: f"{len(frame.data)} bytes"  # type: ignore[method-assign]
+DataFrame._body_repr = _shown  # type: ignore[method-assign, assignment]
 
 
 class _State(H2Connection):
@@ -145,6 +149,10 @@ class GrpcConnection:
 
     def open_window(self, number: int, n_bytes: int) -> None:
         """Let the client send more on a stream."""
+        if n_bytes > RECEIVE_BYTES:
+            # Fewer system calls. While a message comes, nothing is in the memory that is
+            # reserved for its answer: what comes at once counts as that.
+            self.connection.ahead_bytes = RECEIVE_BYTES
         with suppress(H2Error, KeyError):  # it may just have ended
             self._h2.increment_flow_control_window(n_bytes, number)
         self._flush_soon()
@@ -361,6 +369,7 @@ class GrpcConnection:
         stream.release()
         if not self._calls:
             self.connection.idle_since = self._loop.time()
+            self.connection.ahead_bytes = AHEAD_BYTES
             self._finish_if_last()
 
     def _stop_taking(self) -> None:
