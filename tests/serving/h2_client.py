@@ -78,11 +78,11 @@ class H2Client:
     def flush(self):
         self.sock.sendall(self.h2.data_to_send())
 
-    def begin(self, method="ServerLive", *, end=False, **fields):
+    def begin(self, method="ServerLive", *, end=False, verb="POST", **fields):
         """Send the header fields of a call; return its number."""
         path = method if method.startswith("/") else f"/{SERVICE}/{method}"
         head = {
-            ":method": "POST",
+            ":method": verb,
             ":scheme": "https",
             ":path": path,
             ":authority": "localhost",
@@ -91,7 +91,7 @@ class H2Client:
             **{name.replace("_", "-"): value for name, value in fields.items()},
         }
         number = self.h2.get_next_available_stream_id()
-        fields = [(k.replace("-method", ":method"), v) for k, v in head.items() if v is not None]
+        fields = [(name, value) for name, value in head.items() if value is not None]
         self.h2.send_headers(number, fields, end_stream=end)
         self.replies[number] = Reply()
         self.flush()

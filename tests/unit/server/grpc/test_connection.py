@@ -21,32 +21,15 @@ from hyperframe.frame import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inferonnx.oip import InferRequest, NamedTensor
 from inferonnx.oip import grpc as codec
 from inferonnx.server.grpc import guard, limits
 from inferonnx.server.grpc.framing import PREFIX_BYTES, encode_prefix
 from inferonnx.sizes import MIB
-from inferonnx.tensors import DType, Tensor
 from serving.h2_client import H2Client
+from serving.questions import answered, question
 from serving.running import until
 
 LIVE = codec.encode_message("ServerLiveResponse", {"live": True})
-
-
-def question(n_floats=4, model="float", **fields):
-    """Return a ModelInferRequest, and what its answer's elements are."""
-    data = bytes(range(256)) * (n_floats * 4 // 256 + 1)
-    tensor = Tensor(dtype=DType.FLOAT, shape=(1, n_floats), data=data[: n_floats * 4])
-    request = InferRequest(
-        model_name=model, inputs=(NamedTensor(name="x", tensor=tensor),), **fields
-    )
-    return b"".join(codec.encode_infer_request(request)), bytes(tensor.data)
-
-
-def answered(reply):
-    assert reply.status == 0, reply.fields
-    (message,) = reply.messages
-    return bytes(codec.parse_infer_response(message).outputs[0].tensor.data)
 
 
 def test_a_call_is_answered(client):
