@@ -12,7 +12,7 @@ from enum import IntEnum
 
 TYPE_CHECKING = False  # importing `typing` would cost the enclave a MiB
 if TYPE_CHECKING:
-    from typing import ClassVar
+    from typing import ClassVar, Self
 
 
 class ExitCode(IntEnum):
@@ -60,6 +60,16 @@ class InferonnxError(Exception):
         self.message = message
         self.where = where
         self.hint = hint or self.usual_hint
+
+    def again(self) -> Self:
+        """Return the same error to raise in one more place.
+
+        Each raise of an exception adds frames to it, which hold what they worked on:
+        two callers must not get one and the same.
+        """
+        other = type(self).__new__(type(self), *self.args)
+        other.__dict__.update(self.__dict__)
+        return other
 
 
 class UsageError(InferonnxError):
@@ -238,6 +248,22 @@ class NonceError(InferonnxError):
     usual_hint = "Ask the server for a new one and sign again."
 
 
+class UploadOffsetError(InferonnxError):
+    """An upload goes on at another place than where it ends."""
+
+    code = "upload.offset"
+    exit_code = ExitCode.REFUSED
+    usual_hint = "Ask where it ends, and go on from there."
+
+
+class UploadEndedError(InferonnxError):
+    """An upload is over and was no success: expired, given up, or refused."""
+
+    code = "upload.ended"
+    exit_code = ExitCode.REFUSED
+    usual_hint = "Push the file again."
+
+
 class DifferenceError(InferonnxError):
     """Two results that must agree do not."""
 
@@ -269,6 +295,13 @@ class BusyError(UnavailableError):
         """Keep the time beside the sentence."""
         super().__init__(message, where=where, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class UploadLockedError(UnavailableError):
+    """Another request is writing to an upload, or it is being verified."""
+
+    code = "upload.locked"
+    usual_hint = "Try again in a moment."
 
 
 class ModelNotReadyError(UnavailableError):

@@ -36,7 +36,7 @@ class Engine:
         self.n_runs = 0
         self.error = None
 
-    def facts(self, path, data_key):
+    def facts(self, path, data_key, *, concurrency):
         kind = os.path.basename(path)
         like = {"type": f"tensor({kind})", "shape": ("batch", None)}
         return ModelFacts(
@@ -45,6 +45,7 @@ class Engine:
             outputs=(ValueInfo(name="y", **like),),
             least_bytes=MIB,
             full_bytes=MIB,
+            pass_bytes=0,
             is_batchable=False,
         )
 
@@ -56,6 +57,7 @@ class Echo:
     """An open model."""
 
     residency = Residency(1, 1, 0, 0)
+    opened_bytes = 0
 
     def __init__(self, engine):
         self.engine = engine

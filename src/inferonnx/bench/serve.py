@@ -110,7 +110,9 @@ def bench_serve(
         Worker(
             engine="plain", model=str(plain_path), samples=[str(path) for path in samples]
         ) as plain,
-        ServerProcess(work / "repo", {name: sealed[suite]}, key=key, memory=memory) as server,
+        ServerProcess(
+            work / "repo", {name: sealed[suite]}, memory=memory, options=("--key", str(key))
+        ) as server,
     ):
         idle = server.resident_bytes()
         load(server, name, bodies, clients=clients, requests=WARM_UP)
@@ -160,7 +162,10 @@ def _overhead(
 ) -> tuple[list[float], list[float], list[float]]:
     name, plain_path, sealed, samples = small
     bodies = _bodies(name, plain_path, samples)
-    with ServerProcess(work / "small", {name: sealed[suite]}, key=key, memory=1024 * MIB) as server:
+    options = ("--key", str(key))
+    with ServerProcess(
+        work / "small", {name: sealed[suite]}, memory=1024 * MIB, options=options
+    ) as server:
         load(server, name, bodies, clients=1, requests=20)
         skipped = len(server.requests())
         _, client_ms = load(server, name, bodies, clients=1, requests=OVERHEAD_REQUESTS)
@@ -208,7 +213,9 @@ def _peak_at(
 ) -> int | None:
     """Return the peak of a server with this budget under load, None if it can't serve."""
     try:
-        with ServerProcess(work / "least", {name: sealed}, key=key, memory=memory) as server:
+        with ServerProcess(
+            work / "least", {name: sealed}, memory=memory, options=("--key", str(key))
+        ) as server:
             if server.facts["models"].get("ready") != 1:
                 return None
             load(server, name, bodies, clients=clients, requests=WARM_UP)

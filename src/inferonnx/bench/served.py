@@ -48,30 +48,29 @@ class Body:
 
 
 class ServerProcess:
-    """`inferonnx serve` on a folder of its own, with models that are unlocked at start."""
+    """`inferonnx serve` on a folder of its own."""
 
     def __init__(
         self,
         folder: Path,
         models: Mapping[str, Path],
         *,
-        key: Path,
         memory: int,
-        options: Sequence[str] = (),
+        options: Sequence[str],
     ) -> None:
         """Start it, and wait until it answers.
 
         Args:
             folder: For its repository, certificate and log; emptied.
             models: Sealed files by the name that they are sealed with.
-            key: The owner's key file.
             memory: Budget in bytes.
-            options: More of the command line.
+            options: More of the command line: whose models they are, at least.
 
         Raises:
             UnavailableError: It ended, or did not answer in time.
         """
         shutil.rmtree(folder, ignore_errors=True)
+        (folder / "repo").mkdir(parents=True)
         for name, path in models.items():
             home = folder / "repo" / name / "1"
             home.mkdir(parents=True)
@@ -82,7 +81,7 @@ class ServerProcess:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-P", "-m", "inferonnx", "serve", "--json"),
-                    *("--models", str(folder / "repo"), "--key", str(key)),
+                    *("--models", str(folder / "repo")),
                     *("--memory", str(memory), "--listen", "127.0.0.1:0"),
                     *("--cert-out", str(self.certificate), "--log-format", "json"),
                     *("--allow-anonymous-infer", *options),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SMALL = "squeezenet1.0-7"
 """A 224 x 224 image in, a thousand classes out: what a server adds shows most on it."""
 
+LARGE = "resnet152-v2-7"
+
 NINE = (
     "squeezenet1.0-7",
     "mobilenetv2-7",
@@ -36,7 +38,7 @@ NINE = (
 
 
 def add_parser(verbs: Verbs, name: str) -> None:
-    """Add `bench` and its subjects, stream and serve."""
+    """Add `bench` and its subjects: stream, serve, soak."""
     parser = verb(
         verbs,
         name,
@@ -99,6 +101,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
     )
     stream.set_defaults(run=_stream)
     _add_serve(subjects)
+    _add_soak(subjects)
 
 
 def _add_serve(subjects: Verbs) -> None:
@@ -261,3 +264,77 @@ def _engine(row: StreamBench) -> str:
     if not row.suite:
         return "plain onnxruntime"
     return row.suite if row.page_drop else f"{row.suite}, no page drop"
+
+
+def _add_soak(subjects: Verbs) -> None:
+    soak = verb(
+        subjects,
+        "soak",
+        "A server that lives through uploads, deletes and loads in a row, then through mixed\n"
+        "load with clients that vanish: its memory at the end against after warm-up, and every\n"
+        "error that nobody asked for. Ends with 4 unless all of it is as it should be.",
+        "",
+        overview="a server under turnover and mixed load, for a long time",
+    )
+    soak.add_argument(
+        "--rounds", metavar="N", type=positive, default=1000, help="turnovers (default: 1000)"
+    )
+    soak.add_argument(
+        "--minutes", metavar="N", type=positive, default=10, help="of mixed load (default: 10)"
+    )
+    soak.add_argument(
+        "--memory", metavar="SIZE", type=size, default=128 * MIB, help="budget (default: 128MiB)"
+    )
+    soak.add_argument("--zoo", default="models", help="folder of the models (default: models)")
+    soak.add_argument(
+        "-o", "--output", default="results", help="folder for reports (default: results)"
+    )
+    soak.set_defaults(run=_soak)
+
+
+def _soak(options: argparse.Namespace) -> int:
+    from inferonnx.bench.models import bench_cases
+    from inferonnx.bench.soak import as_json, soak
+    from inferonnx.report import markdown_table
+    from inferonnx.runtime.whole_files import whole_file
+
+    output = Path(options.output)
+    progress = Progress()
+    try:
+        key, cases, failed = bench_cases(
+            [SMALL, LARGE],
+            models=Path(options.zoo),
+            work=output / "bench",
+            suites=["aes-256-gcm"],
+            progress=progress,
+        )
+        for error in failed.values():
+            raise error
+        machine, found = soak(
+            *cases,
+            key=key,
+            suite="aes-256-gcm",
+            memory=options.memory,
+            rounds=options.rounds,
+            seconds=60.0 * options.minutes,
+            work=output / "bench",
+            progress=progress,
+        )
+    finally:
+        progress.done()
+    report = output / "soak.json"
+    with whole_file(str(report)) as file:
+        file.write(as_json(machine, found).encode())
+    rows = [
+        [what, f"{start / MIB:.1f}", f"{stop / MIB:.1f}"]
+        for what, (start, stop) in (
+            (f"{found.n_rounds} turnovers", found.turnover_bytes),
+            (f"{found.n_answers} answers, {found.n_vanished} vanished", found.load_bytes),
+        )
+    ]
+    print(markdown_table(["", "MiB after warm-up", "MiB at the end"], rows))
+    print(f"peak {found.peak_bytes / MIB:.1f} MiB of {found.memory_bytes / MIB:.0f}")
+    print(f"wrote {report}")
+    for text in found.errors:
+        say_error(text)
+    return ExitCode.DONE if found.is_sound else ExitCode.REFUSED

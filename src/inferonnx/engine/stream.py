@@ -70,7 +70,11 @@ class _Call(Generic[V]):
 
 
 class Stream(Generic[V, B]):
-    """Runs passes over a sealed model; safe to call from many threads."""
+    """Runs passes over a sealed model; safe to call from many threads.
+
+    Attributes:
+        opened_bytes: Bytes of blocks that passes have opened until now.
+    """
 
     def __init__(
         self,
@@ -104,6 +108,7 @@ class Stream(Generic[V, B]):
         self._busy = False
         self._last_width = 1
         self._closed = False
+        self.opened_bytes = 0
         self.on_event: Callable[[PassEvent], None] | None = None
         try:
             for i, partition in enumerate(manifest.partitions):
@@ -277,6 +282,7 @@ class Stream(Generic[V, B]):
         start = time.perf_counter_ns()
         self._loader.load(i, buffer.view[:n_bytes])
         self._pending.discard(i)
+        self.opened_bytes += n_bytes  # passes run one at a time
         self._tell("open", i, start)
 
     def _step(self, i: int, call: _Call[V]) -> None:

@@ -14,6 +14,7 @@ from inferonnx.control import (
     HEADER_NAME,
     NONCE_RANDOM_BYTES,
     Action,
+    How,
     check_name,
     parse_owner_header,
     parse_version,
@@ -160,6 +161,7 @@ class OwnEndpoints:
         )
         if self._context.owner is None:
             self._context.owner = header.owner  # the first that came, and none after it
+        call.exchange.figures.details["caller"] = How.OWNER.value
         return request
 
     def _obeyed(self, header: OwnerHeader) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import (
@@ -22,6 +23,9 @@ from inferonnx.errors import (
     SignatureError,
     TargetError,
     UnauthenticatedError,
+    UploadEndedError,
+    UploadLockedError,
+    UploadOffsetError,
 )
 from inferonnx.oip import ERRORS, OipError, as_oip_error, encode_error
 from inferonnx.oip.messages import encode_document
@@ -36,7 +40,7 @@ STATUSES: tuple[tuple[type[InferonnxError], int], ...] = (
     (UnauthenticatedError, 401),
     (ForbiddenError, 403),
     (OwnerRefusedError, 403),
-    (NonceError, 403),
+    (NonceError, 401),
     (OwnerRequestError, 400),
     (ModelNameError, 400),
     (CertificateError, 400),
@@ -49,17 +53,26 @@ STATUSES: tuple[tuple[type[InferonnxError], int], ...] = (
     (SealedFormatError, 422),
     (PinError, 422),
     (TargetError, 422),
+    (UploadOffsetError, 409),
+    (UploadEndedError, 410),
+    (UploadLockedError, 423),
 )
 """Errors that are not the protocol's own, most special first; others go by `oip.ERRORS`."""
 
 
 GRPC_CODES: dict[int, int] = {
     **dict(reversed(list(ERRORS.values()))),  # 400 is INVALID_ARGUMENT
+    410: 5,  # NOT_FOUND
     415: 3,  # INVALID_ARGUMENT
     422: 9,  # FAILED_PRECONDITION: the file is not what it should be
+    423: 10,  # ABORTED: somebody else is at it
     431: 8,  # RESOURCE_EXHAUSTED
 }
 """Status code of gRPC for each status of HTTP; errors of the protocol have their own."""
+
+
+_LATER = (423, 503)
+"""Statuses that say to come again."""
 
 
 class Verdict(NamedTuple):
@@ -76,6 +89,23 @@ class Verdict(NamedTuple):
     grpc_code: int
     sentence: str
     retry_after_s: int
+
+
+class WithHeadersError(InferonnxError):
+    """An error whose reply has more headers than others.
+
+    Attributes:
+        error: What went wrong.
+        headers: Of the reply, beside the usual.
+    """
+
+    code = "reply.headers"  # never seen: the error within has its own
+
+    def __init__(self, error: InferonnxError, *headers: tuple[str, str]) -> None:
+        """Keep both."""
+        super().__init__(error.message, where=error.where, hint=error.hint)
+        self.error = error
+        self.headers = headers
 
 
 def document(content: object, *, status: int = 200) -> Reply:
@@ -107,16 +137,19 @@ def verdict(error: Exception) -> Verdict:
     if isinstance(error, InferonnxError) and error.hint and not isinstance(error, OipError):
         sentence = f"{error.message}. {error.hint}"
     after = getattr(error, "retry_after_s", 0) or getattr(told, "retry_after_s", 0)
-    return Verdict(status, code, sentence, after or int(status == 503))
+    return Verdict(status, code, sentence, after or int(status in _LATER))
 
 
 def failure(error: Exception) -> Reply:
     """Return what the client is told about an error, in the protocol's form over HTTP."""
     if isinstance(error, HttpError):
         return error.reply()
+    if isinstance(error, WithHeadersError):
+        reply = failure(error.error)
+        return replace(reply, headers=(*reply.headers, *error.headers))
     told = verdict(error)
     headers = [("Content-Type", JSON)]
-    if told.status == 503:
+    if told.status in _LATER:
         headers.append(("Retry-After", str(told.retry_after_s)))
     if told.status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
@@ -127,4 +160,6 @@ def failure(error: Exception) -> Reply:
 
 def code_of(error: Exception) -> str:
     """Return the stable code of an error, for logs."""
+    if isinstance(error, WithHeadersError):
+        error = error.error
     return error.code if isinstance(error, InferonnxError) else "bug"

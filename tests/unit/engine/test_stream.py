@@ -173,7 +173,9 @@ def test_every_weight_is_opened_and_in_its_place(sealed, resident, n_threads):
     assert len(source.reads) - first == streamed
     if len(resident) < len(SIZES):
         assert not any(stream._shared.view)  # plaintext goes with the pass
-    assert stream.figures.streamed_bytes == sum(n for i, n in enumerate(SIZES) if i not in resident)
+    streamed_bytes = sum(n for i, n in enumerate(SIZES) if i not in resident)
+    assert stream.figures.streamed_bytes == streamed_bytes
+    assert stream.opened_bytes == sum(SIZES) + streamed_bytes
     stream.close()
     assert all(not any(buffer.view) for buffer in runtime.buffers)
     with pytest.raises(UsageError, match="closed"):

@@ -187,6 +187,47 @@ def open_unplanned(
     )
 
 
+def open_beside(
+    path: str,
+    *,
+    key: Key | DataKey,
+    share_bytes: int,
+    concurrency: int,
+    threads: int | None = None,
+    page_drop: bool = True,
+    spin: bool | None = None,
+) -> Session:
+    """Open a model in a share of the process's memory, beside others that run meanwhile.
+
+    What the process holds changes with them and says nothing of this model: its part
+    counts as it was measured when sealing. Arguments and errors as `open`.
+
+    Args:
+        path: The sealed file.
+        key: The owner's key, or the data key of this model.
+        share_bytes: What sessions, passes and weights of this model may take.
+        concurrency: How many waiting calls may share a pass over the weights.
+        threads: Threads that open and compute.
+        page_drop: Let go of clean pages of libraries once they have started.
+        spin: Whether idle workers spin.
+    """
+    start = time.perf_counter()
+    opened = open_file(path, key=key)
+    return _make_session(
+        opened,
+        threads or process.cores(),
+        spin=spin,
+        arena=None,
+        as_numpy=False,
+        page_drop=page_drop,
+        budget=_whole_budget(opened.manifest, share_bytes),
+        share_bytes=share_bytes,
+        concurrency=concurrency,
+        start_s=start,
+        peak_before=0,
+    )
+
+
 def _make_session(
     opened: OpenedFile,
     n_threads: int,
@@ -199,6 +240,7 @@ def _make_session(
     concurrency: int,
     start_s: float,
     peak_before: int,
+    share_bytes: int | None = None,
 ) -> Session:
     """Make a session of an open file; whatever fails, nothing stays open.
 
@@ -251,6 +293,7 @@ def _make_session(
             start_s=start_s,
             probe_ms=probe_ms,
             peak_before=peak_before,
+            share_bytes=share_bytes,
         )
         return Session(
             source=source,
@@ -280,6 +323,7 @@ def _place(
     start_s: float,
     probe_ms: float | None,
     peak_before: int,
+    share_bytes: int | None,
 ) -> Figures:
     """Divide the budget: what is left beside floor, a pass and waiting calls holds weights.
 
@@ -292,6 +336,7 @@ def _place(
         start_s: When opening began, by the performance counter.
         probe_ms: What the probe took; None where the file has none.
         peak_before: VmHWM when opening began, in bytes.
+        share_bytes: The model's part of `budget`, where others run beside it.
 
     Raises:
         InfeasibleBudgetError: The budget does not hold floor, pass and largest block,
@@ -303,6 +348,10 @@ def _place(
     floor = process.resident_bytes()
     if floor is None:  # no such figure here: count what was measured when sealing
         floor = memory.floor_bytes
+    if share_bytes is not None:
+        # Others come, go and run: neither is this model's what came since it began to
+        # open, nor has it reached the peak alone.
+        budget, opening_peak = floor - memory.session_bytes + share_bytes, 0
     held = floor + pass_bytes + (concurrency - 1) * memory.call_bytes
     blocks = [partition.block_bytes for partition in manifest.partitions]
     if budget is None:
@@ -362,12 +411,16 @@ def _spins(manifest: Manifest, budget: int | None, concurrency: int) -> bool:
     memory = manifest.memory
     all_resident = (
         memory.floor_bytes
-        + memory.session_bytes
         + manifest.arena.peak_bytes
         + (concurrency - 1) * memory.call_bytes
         + sum(partition.block_bytes for partition in manifest.partitions)
     )
     return budget is not None and all_resident <= budget
+
+
+def _whole_budget(manifest: Manifest, share_bytes: int) -> int:
+    """Return the budget of the process that gave the model its share when it was sealed."""
+    return manifest.memory.floor_bytes - manifest.memory.session_bytes + share_bytes
 
 
 def _keep_pages() -> None:

@@ -101,7 +101,6 @@ class Server:
         self.identity = _make_identity(config)
         self._repository = Repository(config.models)
         self._opener = EngineOpener(
-            concurrency=config.concurrency,
             threads=config.threads,
             page_drop=config.page_drop,
             spin=False,  # the loop, TLS and other models want the cores that spinning takes

@@ -109,6 +109,11 @@ class Session:
         """Shapes of the inputs that the plan was measured with."""
         return self._manifest.planned_shapes
 
+    @property
+    def opened_bytes(self) -> int:
+        """Bytes of weights that passes have read and opened until now."""
+        return self._stream.opened_bytes
+
     def trace(self, on_event: Callable[[PassEvent], None] | None) -> None:
         """Have `on_event` told whatever a pass does, from the thread that runs it."""
         self._stream.on_event = on_event
