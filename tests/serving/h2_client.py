@@ -69,7 +69,7 @@ class H2Client:
     def __enter__(self):
         self.h2.initiate_connection()
         self.flush()
-        self.receive_until(lambda: self.h2.remote_settings.initial_window_size == 65_535)
+        self.receive_until(lambda: self.h2.outbound_flow_control_window > 65_535)
         return self
 
     def __exit__(self, *_exception):

@@ -22,12 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inferonnx.oip import grpc as codec
-from inferonnx.server.grpc import guard, limits
+from inferonnx.server.grpc import commons, guard, limits
 from inferonnx.server.grpc.framing import PREFIX_BYTES, encode_prefix
 from inferonnx.sizes import MIB
 from serving.h2_client import H2Client
 from serving.questions import answered, question
-from serving.running import until
+from serving.running import PATIENCE_S, until
 
 LIVE = codec.encode_message("ServerLiveResponse", {"live": True})
 
@@ -48,7 +48,7 @@ def test_the_first_settings_are_ours(server):
     (first,) = [e for e in client.events if isinstance(e, RemoteSettingsChanged)]
     told = {code: change.new_value for code, change in first.changed_settings.items()}
     assert told[SettingCodes.MAX_CONCURRENT_STREAMS] == limits.CALLS_PER_CONNECTION
-    assert told[SettingCodes.INITIAL_WINDOW_SIZE] == limits.STREAM_BYTES
+    assert told[SettingCodes.INITIAL_WINDOW_SIZE] == limits.WIDE_BYTES
     assert told[SettingCodes.MAX_FRAME_SIZE] == limits.FRAME_BYTES
     (window,) = [e for e in client.events if isinstance(e, WindowUpdated)]
     assert 65_535 + window.delta == limits.CONNECTION_BYTES
@@ -114,20 +114,77 @@ def test_hundred_calls_at_once(client):
 # Memory and windows.
 
 
-def test_no_more_comes_than_the_first_window_until_memory_is_reserved(start):
+def window(client):
+    return client.h2.remote_settings.initial_window_size
+
+
+def test_while_memory_is_short_no_more_comes_than_a_narrow_window(start):
     server = start(ledger_bytes=2 * MIB)
     kept = server.run(_reserve(server, 2 * MIB - 1))
     message, data = question(100_000)
+    framed = encode_prefix(len(message)) + message
+    with H2Client(server) as client:
+        first = client.begin("ModelInfer")
+        client.send(first, framed[:10])
+        client.receive_until(lambda: window(client) == limits.NARROW_BYTES)
+        number = client.begin("ModelInfer")
+        assert client.h2.local_flow_control_window(number) == limits.NARROW_BYTES
+        client.send(number, framed[: limits.NARROW_BYTES])
+        held = 10 + limits.NARROW_BYTES - 2 * PREFIX_BYTES
+        until(lambda: server.grpc.commons.held_bytes == held)
+        assert client.h2.local_flow_control_window(number) == 0
+        assert server.parts.ledger.n_waiting == 2
+        server.run(_release(kept))
+        client.send(number, framed[limits.NARROW_BYTES :], end=True)
+        client.send(first, framed[10:], end=True)
+        assert answered(client.reply(number)) == data
+        assert answered(client.reply(first)) == data
+
+
+def test_a_window_that_becomes_narrow_under_a_message_opens_for_all_of_it(start):
+    server = start(ledger_bytes=2 * MIB)
+    (one, one_data), (two, two_data) = question(200_000), question(375_000)
+    one, two = (encode_prefix(len(message)) + message for message in (one, two))
+    with H2Client(server) as client:
+        first = client.begin("ModelInfer")
+        client.send(first, one[:1000])
+        until(lambda: server.parts.ledger.used_bytes)
+        second = client.begin("ModelInfer")
+        client.send(second, two[:1000])
+        client.receive_until(lambda: window(client) == limits.NARROW_BYTES)
+        client.send(first, one[1000:], end=True)
+        assert answered(client.reply(first)) == one_data
+        client.send(second, two[1000:], end=True)
+        assert answered(client.reply(second)) == two_data
+
+
+def test_windows_are_wide_again_when_memory_is_there(start, monkeypatch):
+    monkeypatch.setattr(commons, "CALM_S", 0.2)
+    server = start(ledger_bytes=2 * MIB)
+    kept = server.run(_reserve(server, 2 * MIB))
+    message, data = question(10)
     with H2Client(server) as client:
         number = client.begin("ModelInfer")
-        framed = encode_prefix(len(message)) + message
-        client.send(number, framed[: limits.STREAM_BYTES])
-        until(lambda: server.grpc.commons.held_bytes == limits.STREAM_BYTES - PREFIX_BYTES)
-        assert client.h2.local_flow_control_window(number) == 0
-        assert server.parts.ledger.n_waiting == 1
+        client.send(number, encode_prefix(len(message)) + message, end=True)
+        client.receive_until(lambda: window(client) == limits.NARROW_BYTES)
         server.run(_release(kept))
-        client.send(number, framed[limits.STREAM_BYTES :], end=True)
         assert answered(client.reply(number)) == data
+        time.sleep(0.3)
+        client.call("ServerLive")
+        client.receive_until(lambda: window(client) == limits.WIDE_BYTES)
+        assert answered(client.call("ModelInfer", message)) == data
+
+
+def test_an_image_needs_no_window_but_the_first(client):
+    """All of it is sent before anything is read: no round trip."""
+    message, data = question(3 * 224 * 224)
+    framed = encode_prefix(len(message)) + message
+    number = client.begin("ModelInfer")
+    for at in range(0, len(framed), 16_384):
+        client.h2.send_data(number, framed[at : at + 16_384])
+    client.h2.end_stream(number)
+    client.flush()
+    assert answered(client.reply(number)) == data
 
 
 def test_a_call_waits_for_memory_and_then_is_told_to_come_again(start):
@@ -162,21 +219,37 @@ def test_a_message_beyond_the_limit_is_refused_at_its_prefix(start):
         assert client.call("ServerLive").status == 0
 
 
-def test_what_waits_for_memory_has_a_limit_of_its_own(start):
+def test_what_waits_for_memory_has_a_limit_of_its_own(start, monkeypatch):
+    monkeypatch.setattr(limits, "PAUSE_S", 0.1)
     server = start(ledger_bytes=4 * MIB)
     kept = server.run(_reserve(server, 4 * MIB))
-    most = limits.UNRESERVED_BYTES // limits.STREAM_BYTES
-    framed = encode_prefix(MIB) + bytes(limits.STREAM_BYTES - PREFIX_BYTES)
+    framed = encode_prefix(2 * MIB) + bytes(limits.WIDE_BYTES - PREFIX_BYTES)
     with H2Client(server) as client:
-        numbers = [client.begin("ModelInfer") for _ in range(most + 3)]
-        for number in numbers:
-            client.send(number, framed)
-        refused = [client.reply(number) for number in numbers[most + 1 :]]
-        assert [reply.status for reply in refused] == [14, 14]
-        assert server.grpc.commons.held_bytes <= limits.UNRESERVED_BYTES + limits.STREAM_BYTES
-        assert not any(client.replies[number].is_over for number in numbers[:most])
+        numbers = [client.begin("ModelInfer") for _ in range(6)]
+        for number in numbers:  # before the server has said that windows are narrow now
+            for at in range(0, len(framed), 16_384):
+                if client.h2.local_flow_control_window(number):
+                    client.h2.send_data(number, framed[at : at + 16_384])
+            client.flush()
+        refused = [number for number in numbers if _is_refused(client, number)]
+        assert 0 < len(refused) < len(numbers)
+        most = limits.UNRESERVED_BYTES + 128 * 1024
+        until(lambda: server.grpc.commons.held_bytes <= most)
+        assert client.call("ServerLive").status in (0, 14)  # it needs memory, too
     until(lambda: server.grpc.commons.n_calls == 0)
     server.run(_release(kept))
+
+
+def _is_refused(client, number):
+    end = time.monotonic() + 1
+    client.sock.settimeout(0.2)
+    while not client.replies[number].is_over and time.monotonic() < end:
+        with suppress(TimeoutError):
+            client.receive()
+    client.sock.settimeout(PATIENCE_S)
+    reply = client.replies[number]
+    assert not reply.is_over or reply.status == 14
+    return reply.is_over
 
 
 def test_the_client_s_windows_are_kept_to(server):
@@ -373,6 +446,8 @@ def test_frames_that_say_nothing_end_the_connection(server, client, frame):
 def test_more_calls_than_were_offered_end_the_connection(server, client):
     for _ in range(limits.CALLS_PER_CONNECTION):
         client.begin("ModelStreamInfer")
+    client.h2.remote_settings.update({SettingCodes.MAX_CONCURRENT_STREAMS: 1000})
+    client.h2.remote_settings.acknowledge()
     assert client.call("ServerLive").reset_code is None
     assert client.ended
     until(lambda: server.grpc.commons.n_calls == 0)
