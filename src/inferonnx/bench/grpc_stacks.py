@@ -3,7 +3,9 @@
 `python -m inferonnx.bench.grpc_stacks [SECONDS]` starts each server in a process of its
 own, sends messages of several sizes over TLS from another one, eight channels at a
 time, and reads the server's memory and CPU from outside. Both servers do the same
-with a message: nothing, but for an answer of 4 KiB. Needs grpcio, which the tests bring.
+with a message: nothing, but for an answer of 4 KiB. Each process has loaded what
+`serve` has beside gRPC. A second table has what our connections and calls hold.
+Needs grpcio, which the tests bring.
 """
 
 from __future__ import annotations
@@ -21,28 +23,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inferonnx.server.grpc.stream import Stream
 
-METHOD = "/bench.Bench/Ask"
+METHOD, HOLD = "/bench.Bench/Ask", "/bench.Bench/Hold"
 ANSWER = bytes(4096)
 SIZES = (602_112, 1024)
 """A float32 image of 3 x 224 x 224, and next to nothing."""
 
 N_CHANNELS = 8
 SECONDS = 5.0
-STACKS = ("ours", "grpcio")
-WAYS = (*STACKS, "grpcio aio")
+STACKS = ("ours", "grpcio", "grpcio aio")
+
+N_HELD = 60
+"""Connections, or calls of one, that are held open to see what they take."""
 
 
 def main() -> int:
     """Serve, ask, or measure who does."""
     match sys.argv[1:]:
-        case ["serve", "ours", folder]:
-            asyncio.run(_serve_ours(folder))
-        case ["serve", "grpcio", folder]:
-            _serve_grpcio(folder)
-        case ["serve", "grpcio aio", folder]:
-            asyncio.run(_serve_grpcio_aio(folder))
+        case ["serve", stack, folder]:
+            _serve(stack, folder)
         case ["ask", port, folder, n_bytes, seconds]:
             _say(str(_ask(int(port), folder, int(n_bytes), float(seconds))))
+        case ["hold", port, folder, n_channels, n_calls]:
+            _hold(int(port), folder, int(n_channels), int(n_calls))
         case rest:
             _measure(float(rest[0]) if rest else SECONDS)
     return 0
@@ -56,7 +58,20 @@ def _say(line: str) -> None:
 # Servers.
 
 
+def _serve(stack: str, folder: str) -> None:
+    import inferonnx.app.host.serve  # noqa: F401 - what serve has loaded anyway
+
+    match stack:
+        case "ours":
+            asyncio.run(_serve_ours(folder))
+        case "grpcio":
+            _serve_grpcio(folder)
+        case _:
+            asyncio.run(_serve_grpcio_aio(folder))
+
+
 async def _serve_ours(folder: str) -> None:
+    import inferonnx.server.grpc.service  # noqa: F401 - with the messages' runtime
     from inferonnx.server.grpc.commons import Commons
     from inferonnx.server.grpc.connection import GrpcConnection
     from inferonnx.server.grpc.stream import Stream
@@ -103,6 +118,10 @@ async def _serve_ours(folder: str) -> None:
 
 
 async def _answer(stream: Stream) -> None:
+    if (b":path", HOLD.encode()) in stream.fields:
+        await stream.next_message(is_patient=True)
+        stream.finish(0)
+        return
     await stream.only_message()
     await stream.send([ANSWER])
     stream.finish(0)
@@ -177,6 +196,32 @@ def _ask(port: int, folder: str, n_bytes: int, seconds: float) -> int:
     return sum(counts)
 
 
+def _hold(port: int, folder: str, n_channels: int, n_calls: int) -> None:
+    """Open channels, and calls on the first of them; end with standard input."""
+    import grpc
+
+    credentials = grpc.ssl_channel_credentials(_pem(folder)[0])
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    channels = [
+        grpc.secure_channel(f"localhost:{port}", credentials, options) for _ in range(n_channels)
+    ]
+    for channel in channels:
+        channel.unary_unary(METHOD)(b"", timeout=60)
+    end = threading.Event()
+
+    def requests() -> Any:
+        end.wait()
+        yield from ()
+
+    calls = [channels[0].stream_stream(HOLD)(requests()) for _ in range(n_calls)]
+    time.sleep(1)
+    _say("held")
+    sys.stdin.read()
+    end.set()
+    for call in calls:
+        call.cancel()
+
+
 # Measuring.
 
 
@@ -185,37 +230,41 @@ def _measure(seconds: float) -> None:
     _say("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         _make_certificate(folder)
-        for stack in WAYS:
+        for stack in STACKS:
             for n_bytes in SIZES:
                 _say(_row(stack, n_bytes, folder, seconds))
+        _say("\n| held open | KiB each |\n|---|---|")
+        _say(f"| connection | {_held(N_HELD, 0, folder) / N_HELD:.1f} |")
+        grown = _held(1, N_HELD, folder) - _held(1, 0, folder)
+        _say(f"| call | {grown / N_HELD:.1f} |")
+
+
+def _held(n_channels: int, n_calls: int, folder: str) -> float:
+    """Return by how many KiB our server grows."""
+    me = [sys.executable, "-m", "inferonnx.bench.grpc_stacks"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*me, "serve", "ours", folder], stdout=pipe, text=True) as server:
+        try:
+            port = (server.stdout.readline() if server.stdout else "").strip()
+            subprocess.run([*me, "ask", port, folder, "1024", "1"], check=True, capture_output=True)
+            time.sleep(0.5)
+            before = _status(server.pid, "VmRSS")
+            hold = [*me, "hold", port, folder, str(n_channels), str(n_calls)]
+            with subprocess.Popen(hold, stdin=pipe, stdout=pipe, text=True) as client:
+                if client.stdout:
+                    client.stdout.readline()
+                return _status(server.pid, "VmRSS") - before
+        finally:
+            server.terminate()
 
 
 def _make_certificate(folder: str) -> None:
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
-        ],
-        cwd=folder,
-        check=True,
-        capture_output=True,
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 "
+        "-subj /CN=localhost -addext subjectAltName=DNS:localhost "
+        "-keyout key.pem -out cert.pem"
     )
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
 
 
 def _row(stack: str, n_bytes: int, folder: str, seconds: float) -> str:

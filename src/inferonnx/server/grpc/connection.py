@@ -27,7 +27,7 @@ from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.grpc import limits as most
 from inferonnx.server.grpc.guard import FloodError, Guard
 from inferonnx.server.incoming import Pace
-from inferonnx.server.limits import SEND_BYTES
+from inferonnx.server.limits import AHEAD_BYTES, RECEIVE_BYTES, SEND_BYTES
 from inferonnx.server.pieces import lots
 
 if TYPE_CHECKING:
@@ -55,9 +55,13 @@ GOODBYE = b"goodbye."
 """In the ping behind it, whose answer says that the client knows."""
 
 
+def _shown(frame: DataFrame) -> str:
+    return f"{len(frame.data)} bytes"
+
+
 # h2 makes a text of each frame for a log that nobody keeps. Of a message that would be all
 # its bytes as hex: 40 % of what a large request takes, and tensors where nobody looks for them.
-DataFrame._body_repr = lambda frame: f"{len(frame.data)} bytes"  # type: ignore[method-assign]
+DataFrame._body_repr = _shown  # type: ignore[method-assign, assignment]
 
 
 class _State(H2Connection):
@@ -99,6 +103,7 @@ class GrpcConnection:
         self._sending = asyncio.Lock()
         self._opened = asyncio.Event()
         self._will_flush = False
+        self._is_narrow = False
         self._is_pinged = False
         self._is_draining = False
         self._last: int | None = None  # no stream beyond it is begun
@@ -143,11 +148,27 @@ class GrpcConnection:
 
     # What streams do.
 
-    def open_window(self, number: int, n_bytes: int) -> None:
-        """Let the client send more on a stream."""
+    def open_window(self, number: int, n_bytes: int, *, slack: int) -> None:
+        """Let the client send so much, and half the slack at least."""
+        if n_bytes > RECEIVE_BYTES:
+            # Fewer system calls. While a message comes, nothing is in the memory that is
+            # reserved for its answer: what comes at once counts as that.
+            self.connection.ahead_bytes = RECEIVE_BYTES
         with suppress(H2Error, KeyError):  # it may just have ended
-            self._h2.increment_flow_control_window(n_bytes, number)
+            there = self._h2.streams[number].inbound_flow_control_window
+            if there < n_bytes + slack // 2:
+                self._h2.increment_flow_control_window(n_bytes + slack - there, number)
         self._flush_soon()
+
+    def fit_windows(self) -> None:
+        """Narrow the windows of calls while memory is short, and widen them after."""
+        is_short = self._commons.is_short(self._loop.time())
+        if is_short is not self._is_narrow:
+            self._is_narrow = is_short
+            size = most.NARROW_BYTES if is_short else most.WIDE_BYTES
+            with suppress(H2Error):
+                self._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: size})
+            self._flush_soon()
 
     def send_fields(self, number: int, fields: Fields, *, is_last: bool) -> None:
         """Send header or trailer fields.
@@ -189,6 +210,8 @@ class GrpcConnection:
 
     async def _step(self) -> bool:
         """Read once, and do what it says; tell whether to go on."""
+        if not await self._commons.room(most.PAUSE_S):
+            self._refuse_last()
         data = await self._read()
         if not data:
             return not (self._is_over or self.connection.is_ended)
@@ -205,6 +228,7 @@ class GrpcConnection:
             if handler is not None:
                 handler(self, event)
         self._top_up()
+        self.fit_windows()
         self._flush()
         if self._unsent > SEND_BYTES:
             await self._drained(Pace(self._limits))
@@ -263,7 +287,9 @@ class GrpcConnection:
             return
         call[0].receive(event.data)
         if n_bytes > len(event.data):
-            self.open_window(event.stream_id, n_bytes - len(event.data))  # padding
+            with suppress(H2Error, KeyError):
+                padding = n_bytes - len(event.data)
+                self._h2.increment_flow_control_window(padding, event.stream_id)
 
     def _on_end(self, event: events.StreamEnded) -> None:
         call = self._calls.get(event.stream_id)
@@ -278,6 +304,11 @@ class GrpcConnection:
     def _on_window(self, _event: events.Event) -> None:
         self._opened.set()
 
+    def _on_settled(self, _event: events.SettingsAcknowledged) -> None:
+        """Open windows that have become narrow under a message that comes."""
+        for stream, _ in self._calls.values():
+            stream.renew_window()
+
     def _on_goaway(self, _event: events.ConnectionTerminated) -> None:
         self._is_over = True
 
@@ -291,6 +322,12 @@ class GrpcConnection:
             with suppress(H2Error):
                 self._h2.increment_flow_control_window(self._consumed)
             self._consumed = 0
+
+    def _refuse_last(self) -> None:
+        """Refuse the last call that holds something: too much is held altogether."""
+        holding = [stream for stream, _ in self._calls.values() if stream.n_held]
+        if holding:
+            holding[-1].overrun()
 
     # Going out.
 
@@ -361,6 +398,7 @@ class GrpcConnection:
         stream.release()
         if not self._calls:
             self.connection.idle_since = self._loop.time()
+            self.connection.ahead_bytes = AHEAD_BYTES
             self._finish_if_last()
 
     def _stop_taking(self) -> None:
@@ -392,6 +430,7 @@ _HANDLERS: dict[type[events.Event], Callable[[GrpcConnection, Any], None]] = {
     events.StreamReset: GrpcConnection._on_reset,
     events.WindowUpdated: GrpcConnection._on_window,
     events.RemoteSettingsChanged: GrpcConnection._on_window,
+    events.SettingsAcknowledged: GrpcConnection._on_settled,
     events.ConnectionTerminated: GrpcConnection._on_goaway,
     events.PingAckReceived: GrpcConnection._on_ping_answer,
 }
@@ -412,7 +451,7 @@ def _make_state(head_bytes: int) -> H2Connection:
         initial_values={
             SettingCodes.MAX_CONCURRENT_STREAMS: most.CALLS_PER_CONNECTION,
             SettingCodes.MAX_HEADER_LIST_SIZE: head_bytes,
-            SettingCodes.INITIAL_WINDOW_SIZE: most.STREAM_BYTES,
+            SettingCodes.INITIAL_WINDOW_SIZE: most.WIDE_BYTES,
             SettingCodes.MAX_FRAME_SIZE: most.FRAME_BYTES,
         },
     )

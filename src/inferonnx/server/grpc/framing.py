@@ -84,9 +84,14 @@ class Deframer:
     def begin(self, memory: memoryview) -> None:
         """Give the message whose prefix is there its memory, of just its length."""
         n = min(len(memory), len(self._held))
-        memory[:n] = self._held[:n]
+        with memoryview(self._held) as held:
+            memory[:n] = held[:n]
         del self._held[:n]
         self._memory, self._filled = memory, n
+
+    def drop(self) -> None:
+        """Forget what is held; nothing more is received."""
+        self._held = bytearray()
 
     def finish(self) -> memoryview:
         """Return the message, all of which is there, and go on to the next one.

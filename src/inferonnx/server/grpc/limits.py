@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from inferonnx.sizes import KIB, MIB
 
-STREAM_BYTES = 64 * KIB - 1
-"""Of a call that may come before memory is reserved for its message: HTTP/2's own first
-window. When it is reserved the window opens by the whole message, so that a large one
-costs a round trip and then flows at the network's pace."""
+WIDE_BYTES = MIB
+"""Of a call that may come before memory is reserved for its message: one that is no larger
+takes no round trip more than a small one."""
+
+NARROW_BYTES = 64 * KIB - 1
+"""The same while memory is short, HTTP/2's own first window: many calls can wait and hold
+little. When its memory is reserved, a call's window opens by the whole message."""
+
+CALM_S = 10
+"""Since the last call that had to wait for memory, until it is not short any more."""
 
 CONNECTION_BYTES = 4 * MIB
 """Under way on a connection, all calls together: a network of 100 ms and 40 MB/s. It
@@ -22,14 +28,19 @@ CALLS_PER_CONNECTION = 100
 CALLS = 256
 """Of all connections together; one more is refused, and its client may try again."""
 
-UNRESERVED_BYTES = MIB
-"""Held for all calls that wait for memory; beyond it the call that brings more is refused."""
+UNRESERVED_BYTES = 2 * MIB
+"""Held for all calls that wait for memory, or for their turn, whatever their windows
+promise; nothing more is read then."""
 
-CALL_BYTES = 16 * KIB
-"""A call without its messages: tasks, streams, header fields (bench: `bench.connections`)."""
+PAUSE_S = 1.0
+"""How long nothing is read; then the last call that holds something is refused."""
 
-IDLE_BYTES = 48 * KIB
-"""An idle connection beside TLS: `h2`'s state and tables (bench: `bench.connections`)."""
+CALL_BYTES = 8 * KIB
+"""A call without its messages: its task, its stream; measured are 4."""
+
+IDLE_BYTES = 16 * KIB
+"""An idle connection beside TLS, `h2`'s state and tables; measured are 4
+(`python -m inferonnx.bench.grpc_stacks`)."""
 
 KEEPALIVE_S = 60
 """Silence after which a client with calls under way is asked whether it is there."""

@@ -220,21 +220,21 @@ class Methods:
 
 async def _parsed(message: Message) -> InferRequest:
     """Return what a message says; what takes memory beside it is counted, and for a thread."""
+    limits = Limits(tensor_bytes=message.beside_bytes)
     try:
-        limits = Limits(tensor_bytes=message.beside_bytes)
         return codec.parse_infer_request(message.data, limits=limits)
-    except TooLargeError:
-        pass
+    except TooLargeError as error:
+        refused = error
     for cost in PARSED_COSTS:
         limits = Limits(tensor_bytes=cost * len(message.data))
         more = limits.tensor_bytes - message.beside_bytes
         if more > 0 and not message.reservation.try_grow(more):
-            break
+            raise BusyError("the server has no memory to read this request now", retry_after_s=1)
         try:
             return await asyncio.to_thread(codec.parse_infer_request, message.data, limits=limits)
-        except TooLargeError:
-            pass
-    raise BusyError("the server has no memory to read this request now", retry_after_s=1)
+        except TooLargeError as error:
+            refused = error
+    raise refused
 
 
 _SNAKE = re.compile("(?<=[a-z])(?=[A-Z])")

@@ -136,6 +136,7 @@ class GrpcService:
 
     async def _answer(self, stream: Stream) -> None:
         stream.head = head = parse_call(stream.fields)  # (1)
+        stream.fields.clear()
         method = self._methods.find(head.path)  # (2)
         if method is None:
             raise UnsupportedError("the server has no such method")

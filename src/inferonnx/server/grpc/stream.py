@@ -1,9 +1,9 @@
 """One call as its handler sees it: messages come, messages go, a status ends it.
 
-Memory: of a call that waits for memory no more than `STREAM_BYTES` have come, since
-its window is no larger. When its message's memory is reserved, the window opens by the
-whole message. So flow control is the back-pressure, and nobody's bytes wait in our
-memory for more than that.
+Memory: what comes of a call is held until memory for its message is reserved; all
+calls together may hold `UNRESERVED_BYTES`. While memory is short the windows of calls
+are narrow, so that flow control is the back-pressure and many can wait. When a
+message's memory is reserved, its call's window opens by the whole of it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from inferonnx.errors import BusyError
 from inferonnx.oip import InvalidRequestError, SlowRequestError, TooLargeError
 from inferonnx.server.bodies import FIRST_BYTES, GrowingBody, allocate, reserve
 from inferonnx.server.codings import Inflater
-from inferonnx.server.grpc.framing import PREFIX_BYTES, Deframer, encode_prefix
-from inferonnx.server.grpc.limits import STREAM_BYTES
+from inferonnx.server.grpc.framing import Deframer, encode_prefix
+from inferonnx.server.grpc.limits import NARROW_BYTES
 from inferonnx.server.grpc.metadata import (
     CallHead,
     closing_fields,
@@ -42,8 +42,11 @@ if TYPE_CHECKING:
 class Wire(Protocol):
     """What carries a call; the connection's side of `Stream`."""
 
-    def open_window(self, number: int, n_bytes: int) -> None:
-        """Let the client send more."""
+    def open_window(self, number: int, n_bytes: int, *, slack: int) -> None:
+        """Let the client send so much and half the slack at least."""
+
+    def fit_windows(self) -> None:
+        """Look whether memory is short, and open no more of the windows then."""
 
     def send_fields(self, number: int, fields: Fields, *, is_last: bool) -> None:
         """Send header or trailer fields."""
@@ -109,7 +112,7 @@ class Stream:
         self._error: InferonnxError | None = None
         self._arrived = asyncio.Event()
         self._reserving: asyncio.Task[Reservation] | None = None
-        self._owed = 0
+        self._is_filling = False
         self._held = 0
         self._reservations: set[Reservation] = set()
         self._loop = asyncio.get_running_loop()
@@ -126,8 +129,7 @@ class Stream:
             self._frames.receive(data)
         except InvalidRequestError as error:
             self._error = error
-        if not self._count_held():
-            self._overrun()
+        self._count_held()
         if not had_prefix or not self._frames.n_missing or self._error is not None:
             self._arrived.set()
 
@@ -136,6 +138,25 @@ class Stream:
         self.has_ended = True
         self.figures.received_s = self._loop.time()
         self._arrived.set()
+
+    @property
+    def n_held(self) -> int:
+        """Bytes that have come and have no memory of their own."""
+        return self._held
+
+    def renew_window(self) -> None:
+        """Open the window by what is missing of a message whose memory is reserved."""
+        if self._is_filling and not self.has_ended:
+            self._wire.open_window(self.number, self._frames.n_missing, slack=NARROW_BYTES)
+
+    def overrun(self) -> None:
+        """Refuse the call: too much waits for memory, or for its turn."""
+        self._error = BusyError("the server's memory is in use by other requests")
+        self._frames.drop()
+        self._count_held()
+        self._arrived.set()
+        if self._reserving is not None:
+            self._reserving.cancel()
 
     def release(self) -> None:
         """Give all memory back; nothing comes any more."""
@@ -187,11 +208,13 @@ class Stream:
         reservation = await self._reserve(n_bytes + beside_bytes)
         frames.begin(allocate(n_bytes))
         self._count_held()
-        self._open_window(PREFIX_BYTES + n_bytes)
+        self._is_filling = True
+        self.renew_window()
         await self._until(lambda: self.has_ended or not frames.n_missing, pace)
         if frames.n_missing:
             raise _cut_off()
         data = frames.finish()
+        self._is_filling = False
         self._count_held()
         return Message(
             await self._inflated(data, reservation) if is_compressed else data, reservation
@@ -232,17 +255,9 @@ class Stream:
 
     # Inside.
 
-    def _count_held(self) -> bool:
-        """Count what waits for memory; tell whether there is room for it."""
+    def _count_held(self) -> None:
         change, self._held = self._frames.n_held - self._held, self._frames.n_held
-        return self._commons.hold(change)
-
-    def _overrun(self) -> None:
-        """Refuse the call: too much waits for memory already."""
-        self._error = BusyError("the server's memory is in use by other requests")
-        self._arrived.set()
-        if self._reserving is not None:
-            self._reserving.cancel()
+        self._commons.hold(change)
 
     def _end_with(self, fields: Fields) -> None:
         self.has_opened = True
@@ -250,16 +265,11 @@ class Stream:
         if not self.has_ended:
             self._wire.stop(self.number)
 
-    def _open_window(self, n_bytes: int) -> None:
-        """Open the window by what was reserved; small messages together."""
-        self._owed += n_bytes
-        if not self.has_ended and (self._frames.n_missing or self._owed > STREAM_BYTES // 2):
-            self._wire.open_window(self.number, self._owed)
-            self._owed = 0
-
     async def _reserve(self, n_bytes: int) -> Reservation:
         reservation = self._ledger.try_reserve(n_bytes)
         if reservation is None:
+            self._commons.wait(self._loop.time())
+            self._wire.fit_windows()
             waiting = reserve(self._ledger, n_bytes, admission_s=self._limits.admission_s)
             self._reserving = asyncio.ensure_future(waiting)
             try:
