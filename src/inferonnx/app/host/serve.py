@@ -105,12 +105,15 @@ class Server:
         )
         warm_up(page_drop=config.page_drop)
 
-    async def run(self, *, started: Callable[[Started], None], stop: asyncio.Event) -> None:
+    async def run(self, *, started: Callable[[Started], None], stop: asyncio.Event) -> bool:
         """Serve until `stop` is set, then let running requests finish.
 
         Args:
             started: Told once, when requests are answered.
             stop: Ends the server.
+
+        Returns:
+            Whether they have: else threads still compute, and the caller ends the process.
         """
         config = self.config
         async with AsyncExitStack() as stack:
@@ -183,6 +186,9 @@ class Server:
                     await models.finish()
             except TimeoutError:
                 self._log.event("drain_timeout", level="warning")
+                stack.pop_all()  # to close a model is to wait for what runs on it
+                return False
+        return True
 
     def _context(self, pool: Pool, models: Models, ledger: Ledger) -> Context:
         config = self.config
