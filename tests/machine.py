@@ -33,7 +33,6 @@ PACKAGES = {
     "openssl": "openssl",
     "qemu-x86_64-static": "qemu-user-static",
     "strace": "strace",
-    "unshare": "util-linux",
 }
 """Which package of Debian brings a program."""
 

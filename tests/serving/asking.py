@@ -10,9 +10,12 @@ import struct
 import threading
 from typing import TYPE_CHECKING
 
+from inferonnx.control import HEADER_NAME, Action, OwnerRequest, sign_owner_request
+from inferonnx.crypto import ed25519_sign
 from served import PATIENCE_S
 
 if TYPE_CHECKING:
+    import inferonnx
     from served import Served
 
 PATIENT = "/v2/models/patient/infer"
@@ -44,6 +47,24 @@ def request(path: str, body: bytes = b"", *fields: str, method: str = "POST") ->
     """Return the bytes of a request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: h", f"Content-Length: {len(body)}", *fields]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def signed(
+    served: Served, key: inferonnx.Key, action: Action, name: str, version: int, model_id: bytes
+) -> str:
+    """Return the header of an owner's request, as docs/owner-requests.md has it."""
+    reply = served.asked("/inferonnx/v1/nonce", "-X", "POST")[2]
+    asked = OwnerRequest(
+        action=action,
+        server_key_hash=bytes.fromhex(served.facts["public_key"]),
+        nonce=bytes.fromhex(json.loads(reply)["nonce"]),
+        model_id=model_id,
+        name=name,
+        version=version,
+    )
+    seed, owner = key.owner.signing_seed, key.owner.public_key
+    text = sign_owner_request(asked, owner=owner, sign=lambda m: ed25519_sign(seed, m))
+    return f"{HEADER_NAME}: {text}"
 
 
 def reset(sock: ssl.SSLSocket) -> None:
