@@ -38,7 +38,7 @@ class Served:
         facts: What it says at its start.
     """
 
-    def __init__(self, folder, owner, *options, settings="", within=(), ca=None):
+    def __init__(self, folder, owner, *options, settings="", ca=None):
         """Start one; what is in `folder / "repo"` already is served.
 
         Args:
@@ -46,7 +46,6 @@ class Served:
             owner: Public key of the owner, None for none.
             options: More of the command line.
             settings: More of its configuration, in TOML.
-            within: A command that runs the server, as its last arguments.
             ca: What to trust, where the server is given a certificate.
         """
         self.folder = folder
@@ -58,7 +57,6 @@ class Served:
         (folder / "serve.toml").write_text("\n".join([settings, *lines]))
         self.log = folder / "log"
         self._command = [
-            *within,
             *(sys.executable, "-P", "-m", "inferonnx", "serve", "--json"),
             *("--config", folder / "serve.toml", "--models", self.repository),
             *(("--owner", owner) if owner else ()),
@@ -79,7 +77,9 @@ class Served:
                 env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
             )
         line = self.process.stdout.readline()
-        assert line, self.log.read_text()
+        if not line:
+            self.kill()
+            raise AssertionError(self.log.read_text())
         self.facts = json.loads(line)
         self.url = f"https://{self.facts['addresses'][0]}"
         self.port = int(self.url.rpartition(":")[2])

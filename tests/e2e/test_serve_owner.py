@@ -18,10 +18,11 @@ import pytest
 import inferonnx
 from inferonnx.cli import main
 from inferonnx.client import manage
-from inferonnx.control import HEADER_NAME, Action, OwnerRequest, sign_owner_request
-from inferonnx.crypto import Secret, ed25519_sign
+from inferonnx.control import Action
+from inferonnx.crypto import Secret
 from served import PATIENCE_S, command
 from serving import models
+from serving.asking import signed
 from serving.certificates import Authority
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -272,25 +273,6 @@ def test_a_data_key_of_another_model(start, key, sealed):
     assert server.end() == 0
 
 
-def signed(server, key, action, name, version, model_id):
-    """Return the header of an owner's request to a server, as docs/owner-requests.md has it."""
-    nonce = json.loads(server.asked("/inferonnx/v1/nonce", "-X", "POST")[2])["nonce"]
-    request = OwnerRequest(
-        action=action,
-        server_key_hash=bytes.fromhex(server.facts["public_key"]),
-        nonce=bytes.fromhex(nonce),
-        model_id=model_id,
-        name=name,
-        version=version,
-    )
-    text = sign_owner_request(
-        request,
-        owner=key.owner.public_key,
-        sign=lambda message: ed25519_sign(key.owner.signing_seed, message),
-    )
-    return ("-H", f"{HEADER_NAME}: {text}")
-
-
 def test_an_owners_request_is_good_once_and_for_one_server(start, key, sealed):
     servers = [start(), start()]
     for server in servers:
@@ -299,8 +281,8 @@ def test_an_owners_request_is_good_once_and_for_one_server(start, key, sealed):
     (model,) = with_client(first, lambda client: client.models())
     path = "/inferonnx/v1/models/cnn/versions/1"
     what = (key, Action.DELETE, "cnn", 1, bytes.fromhex(model.model_id))
-    header = signed(first, *what)
-    for wrong in ("/inferonnx/v1/models/cnn/versions/01", path + "/unlock", path[:-1] + "2"):
+    header = ("-H", signed(first, *what))
+    for wrong in (path + "/unlock", path[:-1] + "2"):
         method = "POST" if wrong.endswith("unlock") else "DELETE"
         assert first.asked(wrong, "-X", method, *header)[0] in (400, 403, 404)
     relayed = second.asked(path, "-X", "DELETE", *header)
@@ -309,7 +291,7 @@ def test_an_owners_request_is_good_once_and_for_one_server(start, key, sealed):
     with_client(first, lambda client: client.push(sealed["cnn"], key=key, version=1))
     status, _, said = first.asked(path, "-X", "DELETE", *header)
     assert (status, b"used before" in said) == (401, True)
-    other = signed(second, *what)  # its nonce is not the first one's
+    other = ("-H", signed(second, *what))  # its nonce is not the first one's
     assert first.asked(path, "-X", "DELETE", *other)[0] == 403
     for server in servers:
         assert len(with_client(server, lambda client: client.models())) == 1

@@ -107,7 +107,8 @@ async def _serve(server: Server, config: ServerConfig, *, as_json: bool) -> None
             print(json.dumps(_facts(facts)), flush=True)
         _tell(facts, config)
 
-    await server.run(started=started, stop=stop)
+    if not await server.run(started=started, stop=stop):
+        os._exit(ExitCode.DONE)  # their time is over, and no thread can be told to end
 
 
 def _facts(facts: Started) -> dict[str, object]:

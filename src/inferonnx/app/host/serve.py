@@ -113,12 +113,15 @@ class Server:
             _load_grpc()
         warm_up(page_drop=config.page_drop)
 
-    async def run(self, *, started: Callable[[Started], None], stop: asyncio.Event) -> None:
+    async def run(self, *, started: Callable[[Started], None], stop: asyncio.Event) -> bool:
         """Serve until `stop` is set, then let running requests finish.
 
         Args:
             started: Told once, when requests are answered.
             stop: Ends the server.
+
+        Returns:
+            Whether they have: else threads still compute, and the caller ends the process.
         """
         config = self.config
         async with AsyncExitStack() as stack:
@@ -192,6 +195,9 @@ class Server:
                     await models.finish()
             except TimeoutError:
                 self._log.event("drain_timeout", level="warning")
+                stack.pop_all()  # to close a model is to wait for what runs on it
+                return False
+        return True
 
     async def _open_grpc(self, context: Context, address: Address, observer: Observer) -> Listener:
         """Return a listener that speaks gRPC, open."""

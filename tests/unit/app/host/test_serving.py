@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import small_cnn
 from onnx import TensorProto, helper
 
 import inferonnx
+from conftest import small_cnn
 from inferonnx.app.host.opening import open_file
 from inferonnx.app.host.serving import EngineOpener
 from inferonnx.crypto import Secret
