@@ -43,6 +43,11 @@ FULL_QUEUE = (
 )
 NEGATIVE = "400 and the same words: Triton's 500 blames the server for the caller's mistake"
 PLATFORM = "wants the platform tensorrt_plan of one of the models"
+LOOKED_UP = (
+    "load answers that there is no such model (404): a name is looked up among the models that "
+    "are there and never becomes a path"
+)
+OTHER_INPUT = "the same words of INPUT0: of two wrong inputs Triton names another one"
 TENSORRT = "needs a TensorRT engine, and shared memory"
 
 
@@ -136,6 +141,8 @@ RUNS: tuple[Run, ...] = (
             "InputValTest.test_input_validation_optional": PYTHON,
             "InputValTest.test_input_validation_all_optional": PYTHON,
             "InputShapeTest.test_wrong_input_shape_tensor_size": TENSORRT,
+            "InputShapeTest.test_input_string_shape_validation": OTHER_INPUT,
+            "ModelNameValidationTest.": LOOKED_UP,
         },
     ),
     Run(
