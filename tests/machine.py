@@ -1,4 +1,4 @@
-"""What a test needs and not every machine has: libaegis, a browser, an emulator, a tracer.
+"""What a test needs and not every machine has: libaegis, a browser, a proxy, a tracer.
 
 The README's command passes without them: tests of a suite that isn't there are not
 collected, tests that need a tool are skipped and say what to install. In continuous
@@ -27,9 +27,13 @@ PACKAGES = {
     "bash": "bash",
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
+    "curl": "curl",
     "dd": "coreutils",
+    "haproxy": "haproxy",
+    "openssl": "openssl",
     "qemu-x86_64-static": "qemu-user-static",
     "strace": "strace",
+    "unshare": "util-linux",
 }
 """Which package of Debian brings a program."""
 

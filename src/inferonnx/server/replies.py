@@ -40,7 +40,7 @@ STATUSES: tuple[tuple[type[InferonnxError], int], ...] = (
     (UnauthenticatedError, 401),
     (ForbiddenError, 403),
     (OwnerRefusedError, 403),
-    (NonceError, 403),
+    (NonceError, 401),
     (OwnerRequestError, 400),
     (ModelNameError, 400),
     (CertificateError, 400),

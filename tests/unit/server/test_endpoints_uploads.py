@@ -34,6 +34,7 @@ from inferonnx.control import (
 from inferonnx.crypto import Secret, ed25519_sign
 from inferonnx.server import endpoints_uploads
 from inferonnx.server.api import Api
+from inferonnx.server.appending import Appender
 from inferonnx.server.context import Context
 from inferonnx.server.endpoints_uploads import WRITE_BYTES, _to_the_end
 from inferonnx.server.ledger import Ledger
@@ -421,7 +422,7 @@ def test_only_the_owner_announces(site):
         refused(site.announce(**signature), 403, "")
     signature = site.signed(DATA)
     assert site.announce(**signature).status == 201
-    refused(site.announce(**signature), 403, "nonce")
+    refused(site.announce(**signature), 401, "nonce")
     assert len(site.uploads) == 1
 
 
@@ -654,6 +655,29 @@ def test_requests_that_are_cut_off_at_any_moment_leave_whole_pieces(site):
     assert site.versions == [("net", 1)]
 
 
+def test_a_request_that_is_cut_off_keeps_its_upload_until_its_thread_is_done(site, monkeypatch):
+    write, begun, may_go = Appender.write, threading.Event(), threading.Event()
+
+    def write_slowly(appender, view):
+        begun.set()
+        may_go.wait(30)
+        write(appender, view)
+
+    monkeypatch.setattr(Appender, "write", write_slowly)
+    large = make_file(n_bytes=WRITE_BYTES * 2)
+    path = site.create(large)
+    with site.begun(path, large[:WRITE_BYTES], len(large)):
+        assert begun.wait(30)
+        cut(site.server)
+        time.sleep(0.1)
+        assert site.ask("DELETE", path).status == 423  # what the thread writes to is its own
+        may_go.set()
+        until(lambda: site.ledger.used_bytes == 0)
+    assert site.offset(path) == WRITE_BYTES
+    assert site.patch(path, large[WRITE_BYTES:], WRITE_BYTES).status == 204
+    assert (site.folder / "net" / "1" / "model.sealed").read_bytes() == large
+
+
 def cut(server):
     """Cancel whatever is under way, as the end of a server does."""
 
@@ -793,13 +817,12 @@ def test_inferonnx_pushes_whatever_breaks(site, sealed_cnn, key_path, monkeypatc
     key, data = Key.load(key_path), sealed_cnn.read_bytes()
     site.ask("HEAD", "/")
     site.context.owner = key.owner.public_key
-    n_cuts = 0
+    cuts = []
 
     def progress(_done, _of):
-        nonlocal n_cuts
         if is_cut:
-            n_cuts += 1
-            threading.Timer(0.001 * (n_cuts % 4), cut, (site.server,)).start()
+            cuts.append(threading.Timer(0.001 * (len(cuts) % 4), cut, (site.server,)))
+            cuts[-1].start()
 
     with inferonnx.Client(
         site.server.url, ca=site.server.ca, insecure_no_attestation=True
@@ -807,7 +830,9 @@ def test_inferonnx_pushes_whatever_breaks(site, sealed_cnn, key_path, monkeypatc
         client.push(sealed_cnn, key=key, progress=progress)
     assert site.versions == [("cnn", 3)]
     assert (site.folder / "cnn" / "3" / "model.sealed").read_bytes() == data
-    assert (n_cuts > 5) == is_cut
+    assert (len(cuts) > 5) == is_cut
+    for timer in cuts:
+        timer.join()
 
 
 def curl(site, path, *options):

@@ -11,6 +11,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.keys import Key
@@ -25,6 +26,7 @@ from inferonnx.runtime.whole_files import whole_file
 from inferonnx.sealed import HEADER_BYTES, parse_header, verify_header
 from inferonnx.server.api import Api
 from inferonnx.server.context import Context
+from inferonnx.server.exercise import exercise
 from inferonnx.server.http import HttpService
 from inferonnx.server.identity import Identity, TlsSettings, born_identity, given_identity
 from inferonnx.server.ledger import Ledger
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from inferonnx.control.kinds import Address
     from inferonnx.server.log import Log
     from inferonnx.server.observer import Observer
+    from inferonnx.server.stored import StoredModel
 
 CONNECTION_BYTES = 36 * KIB
 """An idle TLS connection (docs/serving.md, "Memory")."""
@@ -96,12 +99,12 @@ class Server:
         self._version = version
         self._page = page
         process.forbid_core_dumps()
+        process.limit_heaps()
         _refuse_swap()
         self._key = _load_key(config)
         self.identity = _make_identity(config)
         self._repository = Repository(config.models)
         self._opener = EngineOpener(
-            concurrency=config.concurrency,
             threads=config.threads,
             page_drop=config.page_drop,
             spin=False,  # the loop, TLS and other models want the cores that spinning takes
@@ -120,11 +123,10 @@ class Server:
         config = self.config
         async with AsyncExitStack() as stack:
             stack.callback(self._repository.close)
-            floor = process.resident_bytes() or 0
-            requests_bytes, models_bytes = _divided(config, floor)
             threads = ThreadPoolExecutor(config.concurrency + 1, "inferonnx-pass")
             stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-            pool = Pool(self._opener, total_bytes=models_bytes, concurrency=config.concurrency)
+            # Nothing may be held before it is known what there is.
+            pool = Pool(self._opener, total_bytes=0, concurrency=config.concurrency)
             stack.push_async_callback(pool.close)
             models = Models(
                 pool,
@@ -135,9 +137,14 @@ class Server:
                 ),
                 threads,
             )
+            requests_bytes = _requests_bytes(config)
             context = self._context(pool, models, Ledger(requests_bytes))
-            least = await self._load_models(context)
             api = Api(context)
+            quiet = HttpService(api.handle, limits=_http_limits(config, requests_bytes), linger_s=5)
+            await exercise(quiet, self.identity, threads, n_threads=config.concurrency + 1)
+            floor = process.resident_bytes() or 0
+            models_bytes = pool.total_bytes = _models_bytes(config, floor)
+            least = await self._load_models(context)
             observer = LogObserver(self._log)
             service = HttpService(
                 api.handle,
@@ -241,7 +248,8 @@ class Server:
     async def _load_models(self, context: Context) -> int | None:
         """Take in what is on disk; return the largest least share of those unlocked, if any."""
         least = None
-        for stored in self._repository.scan():
+        for found in self._repository.scan():
+            stored = _obeyed(found, context.owner)
             context.models.add(stored)
             if stored.problem:
                 self._log.event(
@@ -272,10 +280,22 @@ class Server:
         return least
 
 
-def _divided(config: ServerConfig, floor: int) -> tuple[int, int]:
-    """Return what requests and what models may hold, beside floor and connections."""
-    requests = max(LEAST_REQUEST_BYTES, config.memory_bytes // REQUEST_SHARE)
-    others = floor + requests + config.max_connections * CONNECTION_BYTES + SLACK_BYTES
+def _obeyed(stored: StoredModel, owner: bytes | None) -> StoredModel:
+    """Return a model as this owner's server has it: another owner's can't be unlocked here."""
+    if stored.problem or owner in (None, stored.owner):
+        return stored
+    return replace(stored, problem="it belongs to another owner than the one of this server")
+
+
+def _requests_bytes(config: ServerConfig) -> int:
+    """Return what requests may hold."""
+    return max(LEAST_REQUEST_BYTES, config.memory_bytes // REQUEST_SHARE)
+
+
+def _models_bytes(config: ServerConfig, floor: int) -> int:
+    """Return what models may hold, beside floor, connections and requests."""
+    connections = config.max_connections * CONNECTION_BYTES
+    others = floor + _requests_bytes(config) + connections + SLACK_BYTES
     if config.grpc is not None:
         from inferonnx.server.grpc import reserved_bytes
 
@@ -288,7 +308,7 @@ def _divided(config: ServerConfig, floor: int) -> tuple[int, int]:
             budget_bytes=config.memory_bytes,
             hint="Give it more with --memory: models come on top.",
         )
-    return requests, config.memory_bytes - others
+    return config.memory_bytes - others
 
 
 def _connection_limits(config: ServerConfig, n_connections: int) -> ConnectionLimits:
