@@ -16,21 +16,22 @@ import asyncio
 import json
 import os
 import shutil
-import ssl
+import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
-from contextlib import ExitStack, contextmanager
+import urllib.request
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import onnx
+from triton_qa_doors import REST, Kit, serving
 from triton_qa_models import MODELS, SAMPLES, VERSIONS
-from triton_qa_runs import COMPRESSION, NOT_RUN, PREFACE, RUNS, Run
+from triton_qa_report import Outcome, report
+from triton_qa_runs import COMPRESSION, RUNS, Run
 
-from inferonnx import __version__
 from inferonnx.app.host.keys import Key
 from inferonnx.app.owner.sealing import seal
 from inferonnx.server.codings import Inflater, compress
@@ -38,8 +39,7 @@ from inferonnx.server.codings import Inflater, compress
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-REST, GRPC = 8000, 8001
-START_S = 120
+STOPPED = "stopped after"
 PACKAGES = (
     "tritonclient[http,grpc]>=2.73",
     "requests>=2.32",
@@ -73,24 +73,6 @@ result = Result()
 suite.run(result)
 result.write()
 """
-
-
-class Outcome(NamedTuple):
-    """What became of one test; no complaint is a pass."""
-
-    run: Run
-    test: str
-    complaint: str
-
-
-class Kit(NamedTuple):
-    """What all runs share: where things are."""
-
-    folder: Path
-    qa: Path
-    python: Path
-    key: Path
-    certificate: Path
 
 
 def main() -> int:
@@ -168,6 +150,9 @@ def run_file(kit: Kit, run: Run) -> Iterator[Outcome]:
         else:
             names = [f"{module}{'.' + name if name else ''}" for name in run.names]
             commands = [[str(kit.python), "-c", RUNNER, name, str(results)] for name in names]
+        if run.is_endless:
+            yield fuzzed(commands[0], folder, run)
+            return
         for command, name in zip(commands, run.arguments or run.names, strict=True):
             complaint = ended(command, folder, run, {"SERVER_PID": str(pid), **run.environment})
             found = json.loads(results.read_text()) if results.exists() else {}
@@ -177,6 +162,24 @@ def run_file(kit: Kit, run: Run) -> Iterator[Outcome]:
             if complaint or not found:
                 label = " ".join(name) if run.arguments else name or "the file"
                 yield Outcome(run, label, complaint)
+
+
+def fuzzed(command: Sequence[str], folder: Path, run: Run) -> Outcome:
+    """Let the fuzzer send for as long as it may; it has no end that anybody would wait for."""
+    complaint = ended(command, folder, run)
+    (folder / "fuzz_results.csv").unlink(missing_ok=True)  # gigabytes
+    n_sent = n_failed = 0
+    for path in folder.glob("boofuzz-results/*.db"):
+        with closing(sqlite3.connect(path)) as steps:
+            count = "SELECT count(*) FROM steps WHERE type = ?"
+            n_sent += steps.execute(count, ("send",)).fetchone()[0]
+            n_failed += steps.execute(count, ("fail",)).fetchone()[0]
+    live = f"http://localhost:{REST}/v2/health/live"
+    with urllib.request.urlopen(live, timeout=60) as reply:
+        is_alive = reply.status == 200
+    if is_alive and n_sent and not n_failed and complaint.startswith(STOPPED):
+        complaint = ""
+    return Outcome(run, f"{n_sent} requests in {run.limit_s} s", complaint)
 
 
 def ended(
@@ -192,7 +195,7 @@ def ended(
         try:
             code = process.wait(run.limit_s)
         except subprocess.TimeoutExpired:
-            return f"stopped after {run.limit_s} s"
+            return f"{STOPPED} {run.limit_s} s"
         finally:
             process.kill()
             process.wait()
@@ -243,107 +246,6 @@ def dims_of(model: onnx.ModelProto, run: Run) -> dict[str, int]:
     return found
 
 
-@contextmanager
-def serving(kit: Kit, repository: Path, run: Run) -> Iterator[int]:
-    """Serve a repository, with a plaintext door each for REST and gRPC; give the process."""
-    ca = kit.folder / "server.pem"
-    certificate = str(kit.certificate)
-    everything = kit.folder / "serve.toml"
-    everything.write_text('client_roles = ["infer", "manage", "metrics"]\n' + run.settings)
-    with ExitStack() as stack:
-        server = stack.enter_context(
-            started(
-                *("serve", "--json", "--config", str(everything), "--models", str(repository)),
-                *("--listen", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--memory", run.memory),
-                *("--key", str(kit.key), "--client-ca", certificate + ".only"),
-                *("--cert-out", str(ca)),
-                log=kit.folder / "server.log",
-            )
-        )
-        facts = json.loads(server.stdout.readline() or "{}")
-        if not facts:
-            raise SystemExit((kit.folder / "server.log").read_text())
-        proxy = stack.enter_context(
-            started(
-                *("proxy", "--upstream", f"https://{facts['addresses'][0]}", "--ca", str(ca)),
-                *("--listen", f"localhost:{REST}", "--insecure-no-attestation"),
-                *("--client-cert", certificate),
-                log=kit.folder / "proxy.log",
-            )
-        )
-        if not proxy.stdout.readline():
-            raise SystemExit((kit.folder / "proxy.log").read_text())
-        stack.enter_context(relaying(GRPC, facts["grpc_addresses"][0], ca, certificate))
-        yield server.pid
-
-
-@contextmanager
-def started(*arguments: str, log: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start `inferonnx`, and end it."""
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "inferonnx", *arguments],
-            stdout=subprocess.PIPE, stderr=file, text=True,
-            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(START_S)
-        finally:
-            process.kill()
-            process.stdout.close()
-
-
-@contextmanager
-def relaying(port: int, upstream: str, ca: Path, certificate: str) -> Iterator[None]:
-    """Take plaintext at a port of this machine and hand it on over TLS, as it is."""
-    context = ssl.create_default_context(cafile=ca)
-    context.load_cert_chain(certificate)
-    context.set_alpn_protocols(["h2"])
-    host, _, number = upstream.rpartition(":")
-    loop, ready = asyncio.new_event_loop(), threading.Event()
-    stop = asyncio.Event()
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there = await asyncio.open_connection(
-                host, int(number), ssl=context, server_hostname="localhost"
-            )
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
-
-    async def run() -> None:
-        servers = await asyncio.start_server(relay, "localhost", port)
-        ready.set()
-        await stop.wait()
-        servers.close()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
-    thread.start()
-    if not ready.wait(START_S):
-        raise SystemExit(f"port {port} is in use")
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(START_S)
-
-
 def compression(kit: Kit) -> Iterator[Outcome]:
     """Let our codings stand in the place of Triton's own program between the test's halves."""
     run = COMPRESSION
@@ -360,37 +262,6 @@ def compression(kit: Kit) -> Iterator[Outcome]:
         (folder / f"generated_{coding}_compressed_data").write_bytes(compressed)
     validated = ended([str(kit.python), "validation.py", "validate_compressed_data"], folder, run)
     yield Outcome(run, "both halves", complaint or validated)
-
-
-def report(commit: str, outcomes: Sequence[Outcome]) -> str:
-    """Return the page: a table of files, and what does not pass with its reason."""
-    passed = sum(not outcome.complaint for outcome in outcomes)
-    lines = [
-        "# Triton's own tests",
-        "",
-        f"`scripts/triton_qa.py CHECKOUT` runs {len({o.run.file for o in outcomes})} files of",
-        "[Triton's QA](https://github.com/triton-inference-server/server/tree/main/qa),",
-        f"unmodified, against `inferonnx serve`: {passed} of {len(outcomes)} pass. This table",
-        f"is of commit `{commit}` and inferonnx {__version__}.",
-        *PREFACE.splitlines(),
-        "",
-        "| file | tests | pass | do not |",
-        "|---|---:|---:|---:|",
-    ]
-    for file in dict.fromkeys(outcome.run.file for outcome in outcomes):
-        mine = [outcome for outcome in outcomes if outcome.run.file == file]
-        good = sum(not outcome.complaint for outcome in mine)
-        lines.append(f"| {file} | {len(mine)} | {good} | {len(mine) - good} |")
-    lines += ["", "## What does not pass, and why", "", "| test | reason |", "|---|---|"]
-    whys = {
-        (outcome.test, outcome.run.reason(outcome.test) or f"unknown: {outcome.complaint[:200]}")
-        for outcome in outcomes
-        if outcome.complaint
-    }
-    lines += [f"| {test} | {' '.join(why.split())} |" for test, why in sorted(whys)]
-    lines += ["", "## What is not run", "", "| files | reason |", "|---|---|"]
-    lines += [f"| {files} | {why} |" for files, why in NOT_RUN.items()]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
