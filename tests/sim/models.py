@@ -113,7 +113,7 @@ class DoublingOpener:
             raise ModelError("there is no such model")
         return self.known[path]
 
-    def open(self, path, data_key, *, share_bytes, concurrency):
+    def open(self, path, data_key, *, share_bytes, concurrency, model_id):
         if data_key != Secret(KEY_BYTES):
             self.wrongs.append("a wiped key")
         if self.fault is not None:

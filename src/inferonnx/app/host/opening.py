@@ -192,6 +192,7 @@ def open_beside(
     path: str,
     *,
     key: Key | DataKey,
+    pin: Pin | None = None,
     share_bytes: int,
     concurrency: int,
     threads: int | None = None,
@@ -206,6 +207,7 @@ def open_beside(
     Args:
         path: The sealed file.
         key: The owner's key, or the data key of this model.
+        pin: What is acceptable.
         share_bytes: What sessions, passes and weights of this model may take.
         concurrency: How many waiting calls may share a pass over the weights.
         threads: Threads that open and compute.
@@ -213,7 +215,7 @@ def open_beside(
         spin: Whether idle workers spin.
     """
     start = time.perf_counter()
-    opened = open_file(path, key=key)
+    opened = open_file(path, key=key, pin=pin)
     return _make_session(
         opened,
         threads or process.cores(),
