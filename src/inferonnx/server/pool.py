@@ -32,12 +32,16 @@ ModelId = tuple[str, int]
 
 
 class PoolEntry(NamedTuple):
-    """One unlocked model as an operator sees it; `residency` is None while it is closed."""
+    """One unlocked model as an operator sees it; `residency` is None while it is closed.
+
+    `load_s` is how long its last opening took, 0 before the first.
+    """
 
     facts: ModelFacts
     share_bytes: int
     n_users: int
     residency: Residency | None
+    load_s: float
     problem: str
 
 
@@ -55,6 +59,7 @@ class _Slot:
         self.leaving = False
         self.withdrawn = False
         self.opening: asyncio.Task[None] | None = None
+        self.load_s = 0.0
         self.problem = ""
 
 
@@ -91,6 +96,7 @@ class Pool:
             slot.share_bytes,
             slot.n_users,
             slot.model.residency if slot.model is not None else None,
+            slot.load_s,
             slot.problem,
         )
 
@@ -181,6 +187,7 @@ class Pool:
                 await self._make_room(slot.facts.least_bytes)
                 share = self._share(slot)
                 slot.share_bytes = share
+                began_s = asyncio.get_running_loop().time()
                 slot.model = await asyncio.to_thread(
                     self._opener.open,
                     slot.path,
@@ -188,6 +195,7 @@ class Pool:
                     share_bytes=share,
                     concurrency=self.concurrency,
                 )
+                slot.load_s = asyncio.get_running_loop().time() - began_s
                 slot.problem = ""
         except InferonnxError as error:
             slot.share_bytes = 0

@@ -146,7 +146,7 @@ def _model_sample(view: ModelView) -> ModelSample:
         is_ready=view.state == READY,
         share_bytes=entry.share_bytes if entry else 0,
         resident_bytes=residency.resident_bytes if residency else 0,
-        load_s=entry.open_s if entry else 0.0,
+        load_s=entry.load_s if entry else 0.0,
     )
 
 
