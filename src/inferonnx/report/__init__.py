@@ -15,21 +15,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from inferonnx.report.page import plan_page
     from inferonnx.report.schema import PLAN_SCHEMA
+    from inferonnx.report.status import StatusPage, status_page
     from inferonnx.report.text import format_duration, markdown_table, table
 
 __all__ = [
     "PLAN_SCHEMA",
+    "StatusPage",
     "format_duration",
     "markdown_table",
     "plan_page",
+    "status_page",
     "table",
 ]
 
 _HOMES = {
     "PLAN_SCHEMA": "schema",
+    "StatusPage": "status",
     "format_duration": "text",
     "markdown_table": "text",
     "plan_page": "page",
+    "status_page": "status",
     "table": "text",
 }
 
