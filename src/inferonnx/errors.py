@@ -238,6 +238,22 @@ class NonceError(InferonnxError):
     usual_hint = "Ask the server for a new one and sign again."
 
 
+class UploadOffsetError(InferonnxError):
+    """An upload goes on at another place than where it ends."""
+
+    code = "upload.offset"
+    exit_code = ExitCode.REFUSED
+    usual_hint = "Ask where it ends, and go on from there."
+
+
+class UploadEndedError(InferonnxError):
+    """An upload is over and was no success: expired, given up, or refused."""
+
+    code = "upload.ended"
+    exit_code = ExitCode.REFUSED
+    usual_hint = "Push the file again."
+
+
 class DifferenceError(InferonnxError):
     """Two results that must agree do not."""
 
@@ -269,6 +285,13 @@ class BusyError(UnavailableError):
         """Keep the time beside the sentence."""
         super().__init__(message, where=where, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class UploadLockedError(UnavailableError):
+    """Another request is writing to an upload, or it is being verified."""
+
+    code = "upload.locked"
+    usual_hint = "Try again in a moment."
 
 
 class ModelNotReadyError(UnavailableError):

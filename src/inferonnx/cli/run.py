@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
         )
         if options.input is None:
             _check_needs_none(session)
-        outputs.begin(session, stack)
+        outputs.begin({value.name: value.type for value in session.get_outputs()}, stack)
         events: list[PassEvent] = []
         if options.trace:
             session.trace(events.append)

@@ -9,26 +9,9 @@ two have their own errors.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from inferonnx.errors import AttestationError
-
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class AttestationPolicy(Protocol):
-        """Decides about servers.
-
-        It may be asked from several threads at once, and may take its time: it counts
-        against the time-out of whoever connects.
-        """
-
-        def verify(self, facts: ServerFacts) -> None:
-            """Return if the server at the other end may be trusted with requests.
-
-            Raises:
-                AttestationError: It may not.
-            """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +32,21 @@ class ServerFacts:
     certificate_der: bytes = field(repr=False)
     public_key_hash: bytes
     tls_version: str
+
+
+class AttestationPolicy(Protocol):
+    """Decides about servers.
+
+    It may be asked from several threads at once, and may take its time: it counts
+    against the time-out of whoever connects.
+    """
+
+    def verify(self, facts: ServerFacts) -> None:
+        """Return if the server at the other end may be trusted with requests.
+
+        Raises:
+            AttestationError: It may not.
+        """
 
 
 class RefuseUnattested:

@@ -158,7 +158,7 @@ def _listening_tcp(address: LocalAddress) -> Iterator[socket.socket]:
             sock.close()
             is_last_chance = number == len(found) and not n_open
             if is_last_chance or error.errno != errno.EADDRNOTAVAIL:
-                raise _cannot(f"{place[0]} port {place[1]}", error) from error
+                raise _cannot(f"{address.host} port {address.port}", error) from error
             continue
         n_open += 1
         yield sock

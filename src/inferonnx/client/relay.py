@@ -83,7 +83,7 @@ def check_head(request: h11.Request, names: Collection[str]) -> None:
         headers.setdefault(name, []).append(value.decode("latin-1").lower())
     host = headers.get(b"host", [])
     if len(host) != 1 or host[0] not in names:  # (2)
-        raise RefusedError(421, "the request's Host is not one of this proxy's names")
+        raise RefusedError(421, "Host is not one of this proxy's names (--name adds one)")
     for origin in headers.get(b"origin", []):  # (3)
         if origin.removeprefix("http://") not in names:
             raise RefusedError(403, "the proxy takes no requests from pages of other origins")
@@ -142,18 +142,19 @@ class Local:
         Raises:
             RefusedError: What comes is no request, or does not come to its end.
         """
-        limit_s = IDLE_S
+        has_begun = bool(self._state.trailing_data[0])
         try:
-            while (event := self._state.next_event()) is h11.NEED_DATA:
-                async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(HEAD_S if has_begun else IDLE_S) as limit:
+                while (event := self._state.next_event()) is h11.NEED_DATA:
                     data = await self._reader.read(READ_BYTES)
-                if data and limit_s == IDLE_S:
-                    limit_s = HEAD_S
-                self._state.receive_data(data)
-        except TimeoutError:
-            if limit_s == IDLE_S:
+                    if not has_begun:
+                        limit.reschedule(asyncio.get_running_loop().time() + HEAD_S)
+                        has_begun = True
+                    self._state.receive_data(data)
+        except TimeoutError as error:
+            if not has_begun:
                 return None
-            raise RefusedError(408, "the request's head did not come to its end") from None
+            raise RefusedError(408, "the request's head did not come to its end") from error
         except h11.RemoteProtocolError as error:
             raise RefusedError(error.error_status_hint, "this is no HTTP/1.1 request") from error
         return event if isinstance(event, h11.Request) else None

@@ -11,7 +11,7 @@ from inferonnx.server.messages import HttpError
 from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from inferonnx.server.connection import Connection
     from inferonnx.server.incoming import Incoming
@@ -26,7 +26,7 @@ class Exchange:
     Attributes:
         head: The request without its body.
         figures: Sizes and times so far.
-        reservation: What `read_body` reserved; None before. Released after the reply.
+        reservation: Memory that is reserved; None before. Released after the reply.
     """
 
     def __init__(
@@ -84,16 +84,29 @@ class Exchange:
             raise too_large(limit)
         self._incoming.pace.total_s = self._limits.body_s
         if coding or length is None:
-            reservation = await self._reserve(ledger, FIRST_BYTES + beside_bytes)
+            reservation = await self.reserve(ledger, FIRST_BYTES + beside_bytes)
             body = await self._read_into(GrowingBody(reservation, limit_bytes=limit), coding, limit)
         else:
-            await self._reserve(ledger, length + beside_bytes)
+            await self.reserve(ledger, length + beside_bytes)
             body = allocate(length)
             await self._incoming.fill(body)
         self._note_received()
         return body
 
-    async def chunks(self, *, limit_bytes: int | None = None) -> AsyncIterator[memoryview]:
+    async def reserve(self, ledger: Ledger, n_bytes: int) -> Reservation:
+        """Wait for memory that the handler will hold; released after the reply.
+
+        A handler reserves once, by this or by `read_body`.
+
+        Raises:
+            HttpError: 413 when there never will be so much, 503 when it takes too long.
+        """
+        if self.reservation is not None:
+            raise RuntimeError("a body is read once")
+        self.reservation = await reserve(ledger, n_bytes, admission_s=self._limits.admission_s)
+        return self.reservation
+
+    async def chunks(self, *, limit_bytes: int | None = None) -> AsyncGenerator[memoryview, None]:
         """Give the body as it comes, 64 KiB at most at a time; nothing is held.
 
         Each view is good until the next one is asked for. A body is read once, by this
@@ -116,12 +129,6 @@ class Exchange:
         """Give the reserved memory back; again does nothing."""
         if self.reservation is not None:
             self.reservation.release()
-
-    async def _reserve(self, ledger: Ledger, n_bytes: int) -> Reservation:
-        if self.reservation is not None:
-            raise RuntimeError("a body is read once")
-        self.reservation = await reserve(ledger, n_bytes, admission_s=self._limits.admission_s)
-        return self.reservation
 
     async def _read_into(self, body: GrowingBody, coding: str, limit: int) -> memoryview:
         if not coding:

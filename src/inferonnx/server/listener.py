@@ -210,6 +210,7 @@ class Listener:
         try:
             await _attach(sock, connection)
             if await self._shake_hands(connection):
+                connection.idle_since = None  # until its service says otherwise
                 await self._service.serve(connection)
         except (OSError, ClientGoneError):
             pass  # it left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inferonnx.errors import (
@@ -22,6 +23,9 @@ from inferonnx.errors import (
     SignatureError,
     TargetError,
     UnauthenticatedError,
+    UploadEndedError,
+    UploadLockedError,
+    UploadOffsetError,
 )
 from inferonnx.oip import OipError, as_oip_error, encode_error
 from inferonnx.oip.messages import encode_document
@@ -49,8 +53,28 @@ STATUSES: tuple[tuple[type[InferonnxError], int], ...] = (
     (SealedFormatError, 422),
     (PinError, 422),
     (TargetError, 422),
+    (UploadOffsetError, 409),
+    (UploadEndedError, 410),
+    (UploadLockedError, 423),
 )
 """Errors that are not the protocol's own, most special first; others go by `oip.ERRORS`."""
+
+
+class WithHeadersError(InferonnxError):
+    """An error whose reply has more headers than others.
+
+    Attributes:
+        error: What went wrong.
+        headers: Of the reply, beside the usual.
+    """
+
+    code = "reply.headers"  # never seen: the error within has its own
+
+    def __init__(self, error: InferonnxError, *headers: tuple[str, str]) -> None:
+        """Keep both."""
+        super().__init__(error.message, where=error.where, hint=error.hint)
+        self.error = error
+        self.headers = headers
 
 
 def document(content: object, *, status: int = 200) -> Reply:
@@ -74,6 +98,9 @@ def failure(error: Exception) -> Reply:
     """Return what the client is told about an error: one sentence, in the protocol's form."""
     if isinstance(error, HttpError):
         return error.reply()
+    if isinstance(error, WithHeadersError):
+        reply = failure(error.error)
+        return replace(reply, headers=(*reply.headers, *error.headers))
     told = as_oip_error(error)
     status = next((s for kind, s in STATUSES if isinstance(error, kind)), told.status)
     sentence: OipError | str = told
@@ -81,7 +108,7 @@ def failure(error: Exception) -> Reply:
         sentence = f"{error.message}. {error.hint}"
     headers = [("Content-Type", JSON)]
     after = getattr(error, "retry_after_s", 0) or getattr(told, "retry_after_s", 0)
-    if status == 503:
+    if status in (423, 503):
         headers.append(("Retry-After", str(after or 1)))
     if status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
@@ -92,4 +119,6 @@ def failure(error: Exception) -> Reply:
 
 def code_of(error: Exception) -> str:
     """Return the stable code of an error, for logs."""
+    if isinstance(error, WithHeadersError):
+        error = error.error
     return error.code if isinstance(error, InferonnxError) else "bug"

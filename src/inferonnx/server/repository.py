@@ -1,283 +1,366 @@
 """Sealed models in a folder: `DIR/<name>/<version>/model.sealed`, `DIR/<name>/owner`.
 
-Rules of this file. All of it blocks: the server calls it from threads, one call at a
-time. A name belongs to the owner who brought its first model, for ever: the file
-`owner` stays when the last version goes. A version is never replaced. What is on the
-way in or out lies under names that begin with a dot, which no model's can: in
-`.uploads` until a file is complete, verified and synced, then one rename of its
-folder makes it a version; one rename into `.trash` ends one. So a kill at any moment
-leaves a version whole or absent, and what it leaves under a dot is removed at the
-next start. The host owns this disk and may change all of it: what a model is says
-its signature, never its place.
+Rules of this file. All of it blocks, and may be called from any thread. A name
+belongs to the owner who brought its first model, for ever: the file `owner` stays
+when the last version goes. A version is never replaced. What is on the way in or
+out lies under names that begin with a dot, which no model's can: in `.uploads` until
+a file is complete, verified and synced, then one rename of its folder makes it a
+version; one rename into `.trash` ends one. So a kill at any moment leaves a version
+whole or absent, and what it leaves under a dot goes at the next start. The host owns
+this disk and may change all of it: what a model is says its signature, never its
+place. Links that the host made are followed to read, never to write or remove.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from contextlib import suppress
+import re
+import threading
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inferonnx.control import check_name, parse_version
-from inferonnx.crypto import Sha256, equal_bytes
-from inferonnx.errors import (
-    AuthenticationError,
-    InferonnxError,
-    OwnerRefusedError,
-    PinError,
-    UnavailableError,
-)
+from inferonnx.crypto import SHA256_BYTES
+from inferonnx.errors import InferonnxError, ModelNameError, OwnerRefusedError, UnavailableError
 from inferonnx.oip import AlreadyExistsError
-from inferonnx.runtime.files import FileSource, read_file, translate
-from inferonnx.runtime.whole_files import whole_file
-from inferonnx.sealed import HEADER_BYTES, FileCheck, VerifiedHeader, parse_header, verify_header
-from inferonnx.server.stored import StoredModel
-from inferonnx.sizes import MIB
+from inferonnx.runtime.files import translate
+from inferonnx.runtime.folders import (
+    is_there,
+    make_folder,
+    open_folder,
+    read_small,
+    remove_tree,
+    write_whole,
+)
+from inferonnx.server.disk import disk_errors, lock_folder
+from inferonnx.server.stored import MODEL_FILE, StoredModel, check_file, look_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MODEL_FILE = "model.sealed"
+    from inferonnx.server.stored import CheckedFile
+    from inferonnx.server.upload_state import Upload
+
 OWNER_FILE = "owner"
 UPLOADS = ".uploads"
 TRASH = ".trash"
-LOCK = ".lock"
-CHUNK_BYTES = MIB
+
+_OWNER = re.compile(rb"([0-9a-f]{%d})\s*" % (2 * SHA256_BYTES))
+_MAX_OWNER_FILE_BYTES = 128
 
 
 class Repository:
-    """The folder of one server."""
+    """The folder of one server.
+
+    Attributes:
+        folder: Its path.
+        incoming: Descriptor of the folder in which files grow, `UPLOADS`.
+    """
 
     def __init__(self, folder: str) -> None:
-        """Take the folder for this process alone, and clear what a kill has left.
+        """Take the folder for this process alone, and clear what a kill has left of deletes.
 
         Raises:
             UsageError: It is no folder.
             UnavailableError: Another server has it, or it can't be written.
         """
         self.folder = folder
-        try:
-            os.makedirs(os.path.join(folder, UPLOADS), mode=0o700, exist_ok=True)
-            self._lock = os.open(
-                os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
-            shutil.rmtree(os.path.join(folder, TRASH), ignore_errors=True)
-            os.makedirs(os.path.join(folder, TRASH), mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise translate(error, folder, "preparing") from error
-        self._take_lock()
+        self._changing = threading.Lock()
+        self._used_bytes: int | None = None
+        with ExitStack() as stack:
+            try:
+                os.makedirs(folder, exist_ok=True)
+                self._root = open_folder(folder, follow=True)
+                stack.callback(os.close, self._root)
+                self._lock = lock_folder(self._root, folder)  # before anything goes
+                stack.callback(os.close, self._lock)
+                remove_tree(TRASH, at=self._root)
+                self._trash = make_folder(TRASH, at=self._root)
+                stack.callback(os.close, self._trash)
+                self.incoming = make_folder(UPLOADS, at=self._root)
+            except OSError as error:
+                raise translate(error, folder, "preparing") from error
+            stack.pop_all()
+        self._is_open = True
 
     def close(self) -> None:
-        """Let others have the folder."""
-        os.close(self._lock)
+        """Let others have the folder, after changes under way; again does nothing.
+
+        The folders stay open until the process ends: a thread that still writes to an
+        upload must never write through a number that has become another file's.
+        """
+        with self._changing:
+            if self._is_open:
+                self._is_open = False
+                os.close(self._lock)
 
     def scan(self) -> Iterator[StoredModel]:
-        """Give every version; one that can't be served says why."""
-        for name in _entries(self.folder):
-            with suppress(InferonnxError):
-                check_name(name)
-                for number in _entries(os.path.join(self.folder, name)):
-                    with suppress(InferonnxError):
-                        if str(parse_version(number)) == number:
-                            yield self._looked_at(name, int(number))
+        """Give every version, one after the other; one that can't be served says why.
+
+        Raises:
+            UnavailableError: The whole folder can't be read.
+        """
+        for name in self._names():
+            try:
+                numbers = self._numbers(name)
+            except UnavailableError as error:
+                path = os.path.join(self.folder, name)
+                yield StoredModel(name=name, version=0, path=path, problem=error.message)
+                continue
+            if numbers:
+                yield from self._versions(name, numbers)
+
+    def find(self, name: str, version: int) -> StoredModel:
+        """Return one version; that it is not there is its problem."""
+        path = self._path(name, version)
+        return look_at(path, name=name, version=version, owner=None)
 
     def next_version(self, name: str) -> int:
         """Return one more than the highest version of a name, 1 for a new one."""
-        highest = 0
-        for entry in _entries(os.path.join(self.folder, name)):
-            with suppress(InferonnxError):
-                highest = max(highest, parse_version(entry))
-        return highest + 1
+        return max(self._numbers(name), default=0) + 1
 
     def check_free(self, name: str, version: int, owner: bytes) -> None:
         """Refuse a version that is there already, and a name of another owner.
 
         Raises:
             AlreadyExistsError, OwnerRefusedError: In this order.
+            UnavailableError: It can't be found out, or nothing can be stored there.
         """
-        if os.path.lexists(self._place(name, version)):
-            raise AlreadyExistsError(
-                f"model '{name}' has a version {version} already, and none is ever replaced"
-            )
-        known = self._owner_of(name)
-        if known is not None and known != owner:
-            raise OwnerRefusedError(f"the name '{name}' belongs to another owner")
+        with disk_errors("looking for the model"), self._home(name) as home:
+            if home is None:
+                return
+            if is_there(str(version), at=home):
+                raise AlreadyExistsError(
+                    f"model '{name}' has a version {version} already, and none is ever replaced"
+                )
+            if self._owner_of(name, home) not in (None, owner):
+                raise OwnerRefusedError(f"the name '{name}' belongs to another owner")
 
-    def install(
-        self, source: str, *, name: str, version: int, owner: bytes, model_id: bytes, digest: bytes
-    ) -> StoredModel:
-        """Make a complete file a version; it moves there, or stays and an error says why.
+    def check(self, upload: Upload) -> CheckedFile:
+        """Verify and sync a file that has come whole, `incoming/<id>/model.sealed`.
 
-        (1) Its owner signed it, and it is the one who was announced. (2) It is the model
-        that was announced. (3) Its release is its version, or none was given. (4) All
-        its bytes are what was signed, and (5) what was announced. (6) Name and version
-        are free. Then it is synced and renamed.
-
-        Args:
-            source: A file alone in a folder of `UPLOADS`.
-            name: Of the model.
-            version: Of it.
-            owner: Who announced it.
-            model_id: As announced.
-            digest: SHA-256 of the file, as announced.
+        Raises:
+            InferonnxError: It is not what was announced, or not authentic.
+            StorageFullError: The disk had no room for it after all.
+            UnavailableError: The disk fails.
         """
-        verified = _verified(source)
-        header = verified.header
-        if header.owner != owner:  # (1)
-            raise OwnerRefusedError("the file is signed by another owner than the request")
-        if verified.model_id != model_id:  # (2)
-            raise PinError("the file is another model than the request announced")
-        if header.release not in (0, version):  # (3)
-            raise PinError(
-                f"the file's release is {header.release}, and can't be version {version}",
-                hint="Push a release under its own number.",
-            )
-        _check_bytes(source, verified, digest)  # (4) (5)
-        self.check_free(name, version, owner)  # (6)
-        try:
-            self._put(source, name, version, owner)
-        except OSError as error:
-            raise translate(error, name, "storing") from error
-        return self._looked_at(name, version)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with disk_errors("verifying the upload"), ExitStack() as stack:
+            folder = open_folder(upload.id, at=self.incoming)
+            stack.callback(os.close, folder)
+            file = os.open(MODEL_FILE, flags, dir_fd=folder)
+            stack.callback(os.close, file)
+            checked = check_file(file, upload)
+            os.fsync(file)
+            os.fsync(folder)
+        return checked
+
+    def install(self, upload: Upload, checked: CheckedFile) -> StoredModel:
+        """Make a checked file a version: all of it is there afterwards, or nothing.
+
+        Raises:
+            AlreadyExistsError, OwnerRefusedError: Version or name have been taken meanwhile.
+            StorageFullError: The disk has no room for a folder.
+            UnavailableError: The disk fails.
+        """
+        with self._change(), disk_errors("storing the model"):
+            self.check_free(upload.name, upload.version, upload.owner)
+            used_bytes = self._counted()
+            is_new = self._make_home(upload.name, upload.owner)
+            home = open_folder(upload.name, at=self._root)
+            try:
+                self._move_in(upload, home)
+            except OSError:
+                if is_new:
+                    self._unmake_home(upload.name, home)
+                raise
+            finally:
+                os.close(home)
+            self._used_bytes = used_bytes + checked.n_bytes
+        return self.find(upload.name, upload.version)
 
     def remove(self, name: str, version: int) -> None:
-        """Delete a version; the name stays its owner's.
+        """Delete a version, if it is there; the name stays its owner's.
 
         Raises:
             UnavailableError: The disk refuses.
         """
-        trash = os.path.join(self.folder, TRASH, f"{name}-{version}")
-        try:
-            shutil.rmtree(trash, ignore_errors=True)
-            os.rename(self._place(name, version), trash)
-            _sync_folder(os.path.join(self.folder, name))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise translate(error, name, "deleting") from error
-        shutil.rmtree(trash, ignore_errors=True)
+        trash = os.urandom(8).hex()
+        with self._change(), disk_errors("deleting the model"), self._home(name) as home:
+            if home is None or not is_there(str(version), at=home):
+                return
+            left_bytes = self._counted() - self._file_bytes(name, version)
+            os.rename(str(version), trash, src_dir_fd=home, dst_dir_fd=self._trash)
+            self._used_bytes = max(0, left_bytes)
+            os.fsync(home)
+        remove_tree(trash, at=self._trash)  # a large file takes its time; others go on
 
     def used_bytes(self) -> int:
-        """Return what all models take on disk."""
-        return sum(model.file_bytes for model in self.scan())
+        """Return what all models take on disk; counted once, then kept up to date."""
+        with self._changing:
+            self._used_bytes = self._counted()
+            return self._used_bytes
 
-    def _put(self, source: str, name: str, version: int, owner: bytes) -> None:
-        home = os.path.join(self.folder, name)
-        os.makedirs(home, mode=0o755, exist_ok=True)
-        if self._owner_of(name) is None:
-            with whole_file(os.path.join(home, OWNER_FILE)) as file:
-                file.write(owner.hex().encode() + b"\n")
-        with open(source, "rb") as file:
-            os.fsync(file.fileno())
-        folder = os.path.dirname(source)
-        complete = os.path.join(folder, MODEL_FILE)
-        os.rename(source, complete)
-        _sync_folder(folder)
-        # A rename onto a folder that is not empty fails: no version is ever replaced.
-        os.rename(folder, self._place(name, version))
-        _sync_folder(home)
-        _sync_folder(self.folder)
+    # Inside.
 
-    def _looked_at(self, name: str, version: int) -> StoredModel:
-        path = os.path.join(self._place(name, version), MODEL_FILE)
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Let one thread at a time change names and versions, and none after `close`."""
+        with self._changing:
+            if not self._is_open:
+                raise UnavailableError("the server is about to end")
+            yield
+
+    def _names(self) -> list[str]:
+        with disk_errors("reading the folder of models"):
+            return sorted(filter(_is_name, os.listdir(self.folder)))
+
+    def _numbers(self, name: str) -> list[int]:
+        """Return the versions of a name, rising; none where it has no folder.
+
+        Raises:
+            UnavailableError: Its folder can't be read.
+        """
+        with disk_errors(f"reading the folder of model '{name}'"):
+            try:
+                entries = os.listdir(os.path.join(self.folder, name))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        return sorted(int(entry) for entry in entries if _is_version(entry))
+
+    def _versions(self, name: str, numbers: list[int]) -> Iterator[StoredModel]:
+        owner, problem = None, ""
         try:
-            size = os.stat(path).st_size
-            verified = _verified(path)
-        except OSError as error:
-            problem = translate(error, MODEL_FILE, "reading").message
-            return StoredModel(name=name, version=version, path=path, problem=problem)
+            with self._home(name, follow=True) as home:
+                owner = None if home is None else _written_owner(name, home)
         except InferonnxError as error:
-            return StoredModel(
-                name=name, version=version, path=path, file_bytes=size, problem=error.message
-            )
-        header, problem = verified.header, ""
-        known = self._owner_of(name)
-        if known is not None and known != header.owner:
-            problem = "the name belongs to another owner than the one who signed the file"
-        elif header.release not in (0, version):
-            problem = f"its sealed release is {header.release}, and not the version of its folder"
-        return StoredModel(
-            name=name,
-            version=version,
-            path=path,
-            owner=header.owner,
-            model_id=verified.model_id,
-            release=header.release,
-            suite=header.suite.name,
-            file_bytes=size,
-            problem=problem,
-        )
+            problem = error.message
+        for number in numbers:
+            path = self._path(name, number)
+            found = look_at(path, name=name, version=number, owner=owner)
+            if problem:
+                found = replace(found, problem=found.problem or problem)
+            elif owner is None:
+                owner = found.owner or None  # where the host put them there, the first one counts
+            yield found
 
-    def _owner_of(self, name: str) -> bytes | None:
-        path = os.path.join(self.folder, name, OWNER_FILE)
-        if not os.path.lexists(path):
-            return None
+    @contextmanager
+    def _home(self, name: str, *, follow: bool = False) -> Iterator[int | None]:
+        """Open the folder of a name; None where there is none.
+
+        Raises:
+            UnavailableError: There is something else: a file, or a link that leads away.
+        """
+        with disk_errors(f"opening the folder of model '{name}'"):
+            try:
+                home = open_folder(name, at=self._root, follow=follow)
+            except FileNotFoundError:
+                home = None
+            except NotADirectoryError as error:
+                raise UnavailableError(
+                    f"what has the name '{name}' in the folder of models is no folder",
+                    hint="The host put a file or a link there.",
+                ) from error
         try:
-            return bytes.fromhex(read_file(path, limit_bytes=128).decode().strip())
-        except ValueError as error:
-            raise UnavailableError(
-                f"the file {OWNER_FILE!r} of model '{name}' is damaged",
-                hint="It holds the owner's public key, 64 hexadecimal digits.",
-            ) from error
+            yield home
+        finally:
+            if home is not None:
+                os.close(home)
 
-    def _place(self, name: str, version: int) -> str:
-        return os.path.join(self.folder, name, str(version))
+    def _owner_of(self, name: str, home: int) -> bytes | None:
+        """Return whose a name is: by its file, else by its first version, None for nobody's."""
+        owner = _written_owner(name, home)
+        if owner is not None:
+            return owner
+        return next((m.owner for m in self._versions(name, self._numbers(name)) if m.owner), None)
 
-    def _take_lock(self) -> None:
+    def _make_home(self, name: str, owner: bytes) -> bool:
+        """Make the folder of a name, its owner in it, if it is not there; tell whether it was."""
+        content = owner.hex().encode() + b"\n"
+        with self._home(name) as home:
+            if home is not None:
+                if not is_there(OWNER_FILE, at=home):
+                    write_whole(OWNER_FILE, content, at=home, through=self.incoming)
+                return False
+        temporary = f".{os.urandom(8).hex()}.home"
         try:
-            import fcntl
+            folder = make_folder(temporary, at=self.incoming)
+            try:
+                write_whole(OWNER_FILE, content, at=folder, through=folder)
+            finally:
+                os.close(folder)
+            os.rename(temporary, name, src_dir_fd=self.incoming, dst_dir_fd=self._root)
+        except OSError:
+            remove_tree(temporary, at=self.incoming)
+            raise
+        os.fsync(self._root)
+        return True
 
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._lock)
-            raise UnavailableError(
-                f"another server uses the folder {self.folder!r}",
-                hint="Stop it, or serve another folder.",
-            ) from error
-        except (ImportError, OSError):
-            return  # a file system or library OS without locks
+    def _move_in(self, upload: Upload, home: int) -> None:
+        """Rename the folder of an upload to that of a version, and make that last."""
+        version = str(upload.version)
+        os.rename(upload.id, version, src_dir_fd=self.incoming, dst_dir_fd=home)
+        try:
+            os.fsync(home)
+            os.fsync(self.incoming)
+        except OSError:
+            os.rename(version, upload.id, src_dir_fd=home, dst_dir_fd=self.incoming)
+            raise
+
+    def _unmake_home(self, name: str, home: int) -> None:
+        with suppress(OSError):
+            os.unlink(OWNER_FILE, dir_fd=home)
+            os.rmdir(name, dir_fd=self._root)
+
+    def _counted(self) -> int:
+        if self._used_bytes is None:
+            total = 0
+            for name in self._names():
+                with suppress(UnavailableError):
+                    total += sum(self._file_bytes(name, n) for n in self._numbers(name))
+            self._used_bytes = total
+        return self._used_bytes
+
+    def _file_bytes(self, name: str, version: int) -> int:
+        try:
+            return os.stat(self._path(name, version)).st_size
+        except OSError:
+            return 0
+
+    def _path(self, name: str, version: int) -> str:
+        return os.path.join(self.folder, name, str(version), MODEL_FILE)
 
 
-def _entries(folder: str) -> list[str]:
+def _written_owner(name: str, home: int) -> bytes | None:
+    """Return the owner in the file of a name, None where there is no such file.
+
+    Raises:
+        UnavailableError: It is damaged.
+    """
     try:
-        return sorted(e.name for e in os.scandir(folder) if e.is_dir() and e.name[0] != ".")
+        content = read_small(OWNER_FILE, at=home, limit_bytes=_MAX_OWNER_FILE_BYTES)
+        match = _OWNER.fullmatch(content)
     except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise translate(error, folder, "reading") from error
+        return None
+    except (OSError, ValueError):
+        match = None
+    if match is None:
+        raise UnavailableError(
+            f"the file {OWNER_FILE!r} of model '{name}' is damaged",
+            hint="It holds the owner's public key, 64 hexadecimal digits.",
+        )
+    return bytes.fromhex(match[1].decode())
 
 
-def _verified(path: str) -> VerifiedHeader:
-    source = FileSource(path)
-    try:
-        return verify_header(parse_header(source.read(0, min(HEADER_BYTES, source.size))))
-    finally:
-        source.close()
+def _is_name(entry: str) -> bool:
+    with suppress(ModelNameError):
+        check_name(entry)
+        return True
+    return False
 
 
-def _check_bytes(path: str, verified: VerifiedHeader, digest: bytes) -> None:
-    """Read a file once, and hold it against the signed root and a SHA-256."""
-    source = FileSource(path)
-    try:
-        check = FileCheck(verified, file_bytes=source.size)
-        whole = Sha256()
-        buffer = memoryview(bytearray(CHUNK_BYTES))
-        whole.update(source.read(0, HEADER_BYTES))
-        for offset in range(HEADER_BYTES, source.size, CHUNK_BYTES):
-            view = buffer[: min(CHUNK_BYTES, source.size - offset)]
-            source.read_into(offset, view)
-            check.update(view)
-            whole.update(view)
-        check.finish()
-    finally:
-        source.close()
-    if not equal_bytes(whole.digest(), digest):
-        raise AuthenticationError
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _is_version(entry: str) -> bool:
+    with suppress(ModelNameError):
+        return str(parse_version(entry)) == entry
+    return False

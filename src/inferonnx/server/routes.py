@@ -92,11 +92,12 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("POST", f"{_OWN}/nonce", "nonce", _OPEN),
     Route("GET", f"{_OWN}/models", "list_models", _LOOK),
-    Route("POST", f"{_VERSION}/uploads", "create_upload", _OPEN),
-    Route("OPTIONS", f"{_OWN}/uploads/{{upload}}", "upload_options", _OPEN),
-    Route("HEAD", f"{_OWN}/uploads/{{upload}}", "upload_offset", _OPEN),
-    Route("PATCH", f"{_OWN}/uploads/{{upload}}", "append_upload", _OPEN),
-    Route("DELETE", f"{_OWN}/uploads/{{upload}}", "delete_upload", _OPEN),
+    *(Route(method, f"{_VERSION}/uploads", "uploads", _OPEN) for method in ("OPTIONS", "POST")),
+    *(
+        Route(method, f"{_OWN}/uploads/{{upload}}", "upload", _OPEN)
+        # POST is for clients that can't say what they mean (X-HTTP-Method-Override).
+        for method in ("OPTIONS", "HEAD", "PATCH", "DELETE", "POST")
+    ),
     Route("POST", f"{_VERSION}/unlock", "unlock", _OPEN),
     Route("DELETE", _VERSION, "delete", _OPEN),
     Route("GET", f"{_OWN}/csr", "csr", _MANAGE),

@@ -1,120 +1,75 @@
-"""Files on their way in, by the resumable upload protocol tus 1.0.0 (https://tus.io/).
+"""Files on their way in: announced, grown piece by piece, verified, and then a model.
 
-Core protocol with the extensions creation, expiration and termination. An upload is
-authorised once, by its owner's signature; its name, 128 random bits, is what goes on
-with it. Each has a folder in `.uploads` with what was announced (`upload.json`) and
-what has come (`data`), so that it survives a restart. All of it blocks, and is
-called from threads.
+An upload is authorised once, by its owner's signature; its id is what goes on with
+it. In `.uploads` it has a file `<id>.json`, what was announced, and a folder `<id>`
+in which `model.sealed` grows: so it survives a restart. The folder becomes the
+version's own. The file stays for a while, so that a client that never saw the last
+reply can still ask. Whatever else lies in `.uploads` goes at the next start. What
+blocks says so, and is called from threads; the rest is short.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shutil
 import threading
-from base64 import b64decode
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from inferonnx.control import check_name
-from inferonnx.errors import InferonnxError
+from inferonnx.control.names import MAX_VERSION
+from inferonnx.errors import (
+    InferonnxError,
+    UnavailableError,
+    UploadEndedError,
+    UploadLockedError,
+    UploadOffsetError,
+)
 from inferonnx.oip import (
     AlreadyExistsError,
     BusyError,
     InvalidRequestError,
     NotFoundError,
     StorageFullError,
+    TooLargeError,
 )
-from inferonnx.runtime.files import is_full, translate
-from inferonnx.runtime.whole_files import whole_file
 from inferonnx.sealed import HEADER_BYTES
-from inferonnx.server.repository import UPLOADS
+from inferonnx.server.appending import Appender, LiveUpload
+from inferonnx.server.disk import disk_errors
+from inferonnx.server.upload_files import STATE, UploadFiles
+from inferonnx.server.upload_state import ID_BYTES, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from inferonnx.server.repository import Repository
     from inferonnx.server.stored import StoredModel
 
-TUS_VERSION = "1.0.0"
-TUS_EXTENSIONS = "creation,expiration,termination"
-OFFSET_TYPE = "application/offset+octet-stream"
+T = TypeVar("T")
 
-DATA_FILE = "data"
-STATE_FILE = "upload.json"
-ID_BYTES = 16
+MOST_REMEMBERED = 64
+"""Uploads that are over and of which it is still told how they ended: 1 KiB each."""
 
-_ID = re.compile(f"[0-9a-f]{{{2 * ID_BYTES}}}")
-_DIGITS = re.compile(r"[0-9]{1,18}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+FULL = "the server's disk was full"
+INSTALLED = "it has become a model"
+EXPIRED = "nobody went on with it in time"
+
+MAY_PASS = (UnavailableError, UploadOffsetError)
+"""Of verifying: the disk failed, or it is not time yet. The upload stays."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """What was announced of a file.
+class Progress(NamedTuple):
+    """How far an upload is.
 
     Attributes:
-        id: Its name here.
-        name: Of the model.
-        version: Of it.
-        owner: Public key of who announced it, hexadecimal.
-        model_id: Of the model, hexadecimal.
-        n_bytes: Length.
-        sha256: Of the file, hexadecimal.
+        upload: What was announced.
+        offset: Bytes that have come.
+        expires_s: When it is removed if nothing more comes, in seconds since 1970.
+        is_installed: It has become a version.
     """
 
-    id: str
-    name: str
-    version: int
-    owner: str
-    model_id: str
-    n_bytes: int
-    sha256: str
-
-
-def parse_length(text: str | None, header: str) -> int:
-    """Return the number in a tus header.
-
-    Raises:
-        InvalidRequestError: It is none.
-    """
-    if text is None or _DIGITS.fullmatch(text) is None:
-        raise InvalidRequestError(f"the header {header} is missing or no number")
-    return int(text)
-
-
-def parse_metadata(text: str) -> dict[str, str]:
-    """Return what the header Upload-Metadata says: `key base64, key base64`.
-
-    Raises:
-        InvalidRequestError: It is malformed.
-    """
-    found: dict[str, str] = {}
-    for pair in text.split(",") if text else ():
-        key, _, value = pair.strip().partition(" ")
-        try:
-            decoded = b64decode(value, validate=True).decode()
-        except ValueError as error:
-            raise InvalidRequestError("the header Upload-Metadata is malformed") from error
-        if not key or key in found:
-            raise InvalidRequestError("the header Upload-Metadata is malformed")
-        found[key] = decoded
-    return found
-
-
-def parse_digest(metadata: dict[str, str]) -> str:
-    """Return the SHA-256 that an upload announces.
-
-    Raises:
-        InvalidRequestError: It announces none.
-    """
-    digest = metadata.get("sha256", "")
-    if _SHA256.fullmatch(digest) is None:
-        raise InvalidRequestError("Upload-Metadata needs sha256: 64 hexadecimal digits")
-    return digest
+    upload: Upload
+    offset: int
+    expires_s: float
+    is_installed: bool
 
 
 class Uploads:
@@ -129,7 +84,7 @@ class Uploads:
         expiry_s: int,
         clock_s: Callable[[], float],
     ) -> None:
-        """Find those that a restart has left.
+        """Find those that a restart has left, and clear what is none.
 
         Args:
             repository: Where complete ones go.
@@ -137,187 +92,278 @@ class Uploads:
             max_uploads: How many at one time.
             expiry_s: Time after its last byte at which a half one is removed.
             clock_s: Seconds since 1970.
+
+        Raises:
+            UnavailableError: The disk fails.
         """
+        self.quota_bytes = quota_bytes
         self._repository = repository
-        self._folder = os.path.join(repository.folder, UPLOADS)
-        self._quota, self._most, self._expiry_s = quota_bytes, max_uploads, expiry_s
-        self._clock_s = clock_s
-        self._known: dict[str, Upload] = {}
-        self._busy: set[str] = set()
-        self._lock = threading.Lock()
-        for entry in os.listdir(self._folder):
-            upload = self._read(entry)
-            if upload is None:
-                shutil.rmtree(os.path.join(self._folder, entry), ignore_errors=True)
-            else:
-                self._known[upload.id] = upload
+        self._files = UploadFiles(repository.incoming)
+        self._most, self._expiry_s, self._clock_s = max_uploads, expiry_s, clock_s
+        self._live: dict[str, LiveUpload] = {}
+        self._installed: dict[str, tuple[Upload, float]] = {}  # with the time of their end
+        self._ended: dict[str, str] = {}  # and why
+        self._lock = threading.Lock()  # of the three; nothing waits for a disk under it
+        self._creating = threading.Lock()  # one looks for room at a time
+        with disk_errors("reading the uploads"):
+            self._restore()
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._live)
 
     def create(
-        self, *, name: str, version: int, owner: bytes, model_id: bytes, n_bytes: int, sha256: str
+        self,
+        *,
+        name: str,
+        version: int,
+        owner: bytes,
+        model_id: bytes,
+        n_bytes: int,
+        sha256: bytes,
+        metadata: str,
     ) -> Upload:
-        """Announce a file.
+        """Announce a file. Blocks.
+
+        An earlier announcement of the same file, on which nobody is writing, ends: its
+        client has lost it.
 
         Args:
             name: Of the model.
-            version: Of it; 0 for the next.
+            version: Of it; 0 for the next that is neither there nor announced.
             owner: Who signed the request.
             model_id: That was signed.
             n_bytes: Length of the file.
             sha256: Of the file.
+            metadata: The header that said so.
 
         Raises:
             AlreadyExistsError, OwnerRefusedError: Name or version are taken.
-            StorageFullError: The quota or the disk has no room.
+            TooLargeError: All the quota would not hold it.
+            StorageFullError: The quota or the disk has no room now.
             BusyError: Too many uploads are under way.
         """
         check_name(name)
         if n_bytes < HEADER_BYTES:
             raise InvalidRequestError(f"no sealed file is shorter than {HEADER_BYTES} bytes")
+        if n_bytes > self.quota_bytes:
+            raise TooLargeError("the file is larger than the server's quota for all models")
         self.expire()
-        with self._lock:
-            version = version or self._repository.next_version(name)
+        with self._creating:
+            self._displace(name, version, owner, sha256)
+            version = version or self._next_version(name)
             self._repository.check_free(name, version, owner)
-            if len(self._known) >= self._most:
-                raise BusyError("too many uploads are under way", retry_after_s=60)
-            announced = sum(upload.n_bytes for upload in self._known.values())
-            if self._repository.used_bytes() + announced + n_bytes > self._quota:
-                raise StorageFullError("the server's quota for models has no room for this one")
+            self._check_room(n_bytes)
             upload = Upload(
                 id=os.urandom(ID_BYTES).hex(),
                 name=name,
                 version=version,
-                owner=owner.hex(),
-                model_id=model_id.hex(),
+                owner=owner,
+                model_id=model_id,
                 n_bytes=n_bytes,
                 sha256=sha256,
+                metadata=metadata,
             )
-            self._write(upload)
-            self._known[upload.id] = upload
+            with disk_errors("announcing the upload"):
+                self._files.make(upload)
+            with self._lock:
+                self._live[upload.id] = LiveUpload(upload, 0, self._clock_s())
         return upload
 
-    def offset(self, upload: Upload) -> int:
-        """Return how many bytes have come."""
-        try:
-            return os.stat(self._data(upload)).st_size
-        except OSError as error:
-            raise translate(error, "upload", "reading") from error
-
-    def find(self, name: str) -> Upload:
-        """Return an upload.
+    def find(self, name: str) -> Progress:
+        """Return how far an upload is, by its id.
 
         Raises:
-            NotFoundError: There is none of that name, or it has expired.
-        """
-        self.expire()
-        upload = self._known.get(name) if _ID.fullmatch(name) else None
-        if upload is None:
-            raise NotFoundError("there is no such upload, or it has expired")
-        return upload
-
-    def expires_s(self, upload: Upload) -> float:
-        """Return when an upload is removed if nothing more comes, in seconds since 1970."""
-        try:
-            return os.stat(self._data(upload)).st_mtime + self._expiry_s
-        except OSError:
-            return 0
-
-    @contextmanager
-    def appending(self, upload: Upload, offset: int) -> Iterator[Callable[[memoryview], None]]:
-        """Give a function that appends to an upload, for one caller at a time.
-
-        Raises:
-            AlreadyExistsError: Another request is writing, or `offset` is not where it ends.
+            NotFoundError: There is none of that id.
+            UploadEndedError: There was one; it has expired, was given up, or refused.
         """
         with self._lock:
-            if upload.id in self._busy:
-                raise AlreadyExistsError("another request is writing to this upload")
-            self._busy.add(upload.id)
-        try:
-            have = self.offset(upload)
-            if have != offset:
-                raise AlreadyExistsError(f"the upload is at {have}, not at {offset}")
-            with open(self._data(upload), "ab", buffering=0) as file:
-                yield lambda view: _write_all(file.fileno(), view)
-        except OSError as error:
-            if is_full(error):
-                raise StorageFullError("the server's disk is full") from error
-            raise translate(error, "upload", "writing") from error
-        finally:
-            with self._lock:
-                self._busy.discard(upload.id)
+            live = self._live.get(name)
+            if live is not None and not self._is_expired(live):
+                return Progress(live.upload, live.offset, self._expires_s(live), False)
+            if name in self._installed:
+                upload, ended_s = self._installed[name]
+                return Progress(upload, upload.n_bytes, ended_s + self._expiry_s, True)
+            if live is None and name not in self._ended:
+                raise NotFoundError("there is no such upload")
+            raise _over(self._ended.get(name, EXPIRED))
+
+    def append(self, upload: Upload, offset: int) -> Appender:
+        """Return what appends to an upload, for one request at a time.
+
+        Raises:
+            UploadOffsetError: It does not end at `offset`.
+            UploadLockedError: Another request is writing, or it is being verified.
+            UploadEndedError: It is over.
+        """
+        live = self._claimed(upload)
+        if live.offset != offset:
+            self._let_go(live)
+            raise UploadOffsetError(f"the upload is at {live.offset}, not at {offset}")
+        return Appender(
+            live,
+            open_file=lambda: self._files.open(upload),
+            clock_s=self._clock_s,
+            closed=lambda is_full: self._after(live, is_full),
+        )
 
     def finish(self, upload: Upload) -> StoredModel:
-        """Make a complete upload a model; whatever is wrong with it, the upload is over.
+        """Verify a complete upload and make it a model; if it is refused, it is over. Blocks.
 
         Raises:
             InferonnxError: It is not what was announced, or not authentic.
+            StorageFullError: The disk has no room; the upload is over.
+            UploadLockedError: Another request is writing, or it is being verified.
+            UnavailableError: The disk fails; it can be tried again.
         """
-        with self._lock:
-            try:
-                return self._repository.install(
-                    self._data(upload),
-                    name=upload.name,
-                    version=upload.version,
-                    owner=bytes.fromhex(upload.owner),
-                    model_id=bytes.fromhex(upload.model_id),
-                    digest=bytes.fromhex(upload.sha256),
-                )
-            finally:
-                self._forget(upload)
+        live = self._claimed(upload)
+        try:
+            if live.offset != upload.n_bytes:
+                raise UploadOffsetError(f"the upload is at {live.offset}, and not complete")
+            checked = self._repository.check(upload)
+            with self._creating:  # in between, the file would count twice in the quota
+                stored = self._repository.install(upload, checked)
+                self._note_installed(live)
+        except BaseException as error:
+            if isinstance(error, InferonnxError) and not isinstance(error, MAY_PASS):
+                self._end(live, error.message)
+            else:
+                self._let_go(live)
+            raise
+        return stored
 
     def delete(self, upload: Upload) -> None:
-        """End an upload.
+        """End an upload. Blocks.
 
         Raises:
-            AlreadyExistsError: A request is writing to it.
+            UploadLockedError: A request is writing to it, or it is being verified.
+            UploadEndedError: It is over, or has become a model.
         """
-        with self._lock:
-            if upload.id in self._busy:
-                raise AlreadyExistsError("a request is writing to this upload")
-            self._forget(upload)
+        self._end(self._claimed(upload), "its client gave it up")
 
     def expire(self) -> None:
-        """Remove uploads that nobody has gone on with."""
+        """Remove uploads that nobody has gone on with. Blocks."""
         now = self._clock_s()
         with self._lock:
-            for upload in tuple(self._known.values()):
-                if upload.id not in self._busy and self.expires_s(upload) <= now:
-                    self._forget(upload)
+            old = [live for live in self._live.values() if self._is_expired(live)]
+            for live in old:
+                live.is_busy = True
+            told = [i for i, (_, at) in self._installed.items() if at + self._expiry_s <= now]
+            for name in told:
+                del self._installed[name]
+        for live in old:
+            self._end(live, EXPIRED)
+        for name in told:
+            self._files.forget(name)
 
-    def _forget(self, upload: Upload) -> None:
-        self._known.pop(upload.id, None)
-        shutil.rmtree(os.path.join(self._folder, upload.id), ignore_errors=True)
+    # Inside. Who has claimed an upload lets it go, or ends it.
 
-    def _data(self, upload: Upload) -> str:
-        return os.path.join(self._folder, upload.id, DATA_FILE)
+    def _claimed(self, upload: Upload) -> LiveUpload:
+        with self._lock:
+            live = self._live.get(upload.id)
+            if live is None or self._is_expired(live):
+                raise _over(self._ended.get(upload.id, EXPIRED))
+            if live.is_busy:
+                raise UploadLockedError("another request is under way for this upload")
+            live.is_busy = True
+        return live
 
-    def _write(self, upload: Upload) -> None:
-        folder = os.path.join(self._folder, upload.id)
-        try:
-            os.mkdir(folder, mode=0o700)
-            with open(self._data(upload), "xb"):
-                pass
-            with whole_file(os.path.join(folder, STATE_FILE), mode=0o600) as file:
-                file.write(json.dumps(asdict(upload)).encode())
-        except (OSError, InferonnxError) as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise StorageFullError("the server's disk takes no upload") from error
+    def _let_go(self, live: LiveUpload) -> None:
+        with self._lock:
+            live.touched_s = self._clock_s()
+            live.is_busy = False
 
-    def _read(self, entry: str) -> Upload | None:
-        """Return the upload in a folder that a restart has left, None if it is none."""
-        with suppress(OSError, ValueError, TypeError, InferonnxError):
-            with open(os.path.join(self._folder, entry, STATE_FILE), "rb") as file:
-                upload = Upload(**json.loads(file.read(4096)))
-            check_name(upload.name)
-            whole = isinstance(upload.n_bytes, int) and isinstance(upload.version, int)
-            if whole and upload.id == entry and os.path.exists(self._data(upload)):
-                return upload
+    def _after(self, live: LiveUpload, is_full: bool) -> None:
+        if is_full:
+            self._end(live, FULL)  # rather no upload than a disk that stays full
+        else:
+            self._let_go(live)
+
+    def _end(self, live: LiveUpload, reason: str) -> None:
+        name = live.upload.id
+        with self._lock:
+            del self._live[name]
+            _remember(self._ended, name, reason)
+        self._files.remove(name)
+
+    def _note_installed(self, live: LiveUpload) -> None:
+        name = live.upload.id
+        with self._lock:
+            del self._live[name]
+            _remember(self._ended, name, INSTALLED)
+            forgotten = _remember(self._installed, name, (live.upload, self._clock_s()))
+        if forgotten is not None:
+            self._files.forget(forgotten)
+
+    def _is_expired(self, live: LiveUpload) -> bool:
+        return not live.is_busy and self._expires_s(live) <= self._clock_s()
+
+    def _expires_s(self, live: LiveUpload) -> float:
+        return live.touched_s + self._expiry_s
+
+    def _displace(self, name: str, version: int, owner: bytes, sha256: bytes) -> None:
+        with self._lock:
+            same = [
+                live
+                for live in self._live.values()
+                if not live.is_busy
+                and (live.upload.name, live.upload.owner) == (name, owner)
+                and live.upload.sha256 == sha256
+                and version in (0, live.upload.version)
+            ]
+            for live in same:
+                live.is_busy = True
+        for live in same:
+            self._end(live, "the same file was announced again")
+
+    def _next_version(self, name: str) -> int:
+        with self._lock:
+            announced = [
+                live.upload.version for live in self._live.values() if live.upload.name == name
+            ]
+        version = max(self._repository.next_version(name), *(v + 1 for v in announced), 1)
+        if version > MAX_VERSION:
+            raise AlreadyExistsError(f"model '{name}' has the highest version that there is")
+        return version
+
+    def _check_room(self, n_bytes: int) -> None:
+        with self._lock:
+            live = tuple(self._live.values())
+        if len(live) >= self._most:
+            raise BusyError("too many uploads are under way", retry_after_s=60)
+        announced = sum(one.upload.n_bytes for one in live)
+        if self._repository.used_bytes() + announced + n_bytes > self.quota_bytes:
+            raise StorageFullError("the server's quota for models has no room for this one")
+        missing = sum(one.upload.n_bytes - one.offset for one in live)
+        free = self._files.free_bytes()
+        if free is not None and missing + n_bytes > free:
+            raise StorageFullError("the server's disk has no room for this model")
+
+    def _restore(self) -> None:
+        keep = set()
+        for upload, n_bytes, last_s in self._files.kept():
+            name = upload.id
+            if n_bytes is not None:
+                self._live[name] = LiveUpload(upload, n_bytes, min(last_s, self._clock_s()))
+                keep |= {name, name + STATE}
+            elif len(self._installed) < MOST_REMEMBERED and self._has_become(upload):
+                self._installed[name] = (upload, self._clock_s())
+                keep.add(name + STATE)
+        self._files.clear(but=keep)
+
+    def _has_become(self, upload: Upload) -> bool:
+        found = self._repository.find(upload.name, upload.version)
+        return not found.problem and found.model_id == upload.model_id
+
+
+def _remember(notes: dict[str, T], name: str, note: T) -> str | None:
+    """Keep a note, and return whose oldest note went for it, if there were too many."""
+    notes[name] = note
+    if len(notes) <= MOST_REMEMBERED:
         return None
+    oldest = next(iter(notes))
+    del notes[oldest]
+    return oldest
 
 
-def _write_all(descriptor: int, view: memoryview) -> None:
-    while view:
-        view = view[os.write(descriptor, view) :]
+def _over(reason: str) -> UploadEndedError:
+    return UploadEndedError(f"the upload is over: {reason}")

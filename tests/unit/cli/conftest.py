@@ -5,6 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+from served import Served
+
 
 @pytest.fixture
 def command():
@@ -19,6 +21,28 @@ def command():
         )
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def state_folder(monkeypatch, tmp_path):
+    """Where uploads are remembered: not this user's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("INFERONNX_TOKEN", raising=False)
+    return tmp_path / "state"
+
+
+@pytest.fixture(scope="session")
+def served(sealed_cnn, key_path, tmp_path_factory):
+    """A real server that has the small model, ready, as version 3."""
+    import inferonnx
+
+    key = inferonnx.Key.load(key_path)
+    server = Served(tmp_path_factory.mktemp("served"), key.public_key)
+    with inferonnx.Client(server.url, ca=server.ca, insecure_no_attestation=True) as client:
+        client.push(sealed_cnn, key=key)
+        client.unlock("cnn", sealed_cnn, key=key)
+    yield server
+    assert server.end() == 0, server.log.read_text()
 
 
 @pytest.fixture

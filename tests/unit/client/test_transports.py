@@ -150,6 +150,16 @@ def test_a_refusal_before_the_body_is_read_is_heard(serve, connect):
 # Connections that end.
 
 
+def until_stale(client):
+    """Wait until a client's only idle connection is known to be closed."""
+    transport = getattr(client, "_client", client)._transport
+    ((_, connection),) = transport._idle._idle
+    end = time.monotonic() + PATIENCE_S
+    while not connection.is_stale:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
 def stale(link):
     """Answer once, then close without a word."""
     link.request()
@@ -189,7 +199,7 @@ def test_a_connection_that_was_seen_to_close_is_not_used(serve, connect):
     client = connect(server)
     client.perform(ask())
     assert closed.wait(PATIENCE_S)
-    time.sleep(0.05)
+    until_stale(client)
     assert client.perform(post()).body == b"second"
     assert len(server.asked) == 2
 
@@ -295,10 +305,9 @@ def test_a_timeout_is_total(serve, connect):
 
     server = serve(drip)
     client = connect(server, timeout=0.5)
-    begun = time.monotonic()
+    # Each byte comes in time, and all of them would: only the whole is too late.
     with pytest.raises(DeadlineError, match=r"within 0.5 seconds"):
         client.perform(ask())
-    assert time.monotonic() - begun < 5
 
 
 def test_a_timeout_holds_while_sending(serve, connect):
@@ -350,14 +359,12 @@ def iter_pause():
     yield Pause(60)
 
 
-def test_a_pause_lets_time_pass(serve, connect):
+def test_an_operation_goes_on_after_a_pause(serve, connect):
     def wait():
-        yield Pause(0.2)
-        return "done"
+        yield Pause(0.01)
+        return (yield Request(method="GET", path="/x")).body
 
-    begun = time.monotonic()
-    assert connect(serve(answering((200, b"")))).perform(wait()) == "done"
-    assert time.monotonic() - begun >= 0.2
+    assert connect(serve(answering((200, b"later")))).perform(wait()) == b"later"
 
 
 def test_an_operation_may_know_a_way_on(serve, connect):

@@ -66,6 +66,7 @@ def strings(text: str, n: int, allowed: int = PLENTY) -> list[str]:
         ("[18446744073709551615]", DType.DOUBLE, [float(2**64)]),
         ("[" * 99 + "1" + "]" * 99, DType.INT8, [1]),
         ("[1," + "[" * 98 + "2,3" + "]" * 98 + ",4]", DType.INT8, [1, 2, 3, 4]),
+        ("[" + "[1]," * 200 + "[[1]]]", DType.INT8, [1] * 201),
     ],
 )
 @pytest.mark.usefixtures("slice_bytes")
@@ -98,6 +99,7 @@ def test_numbers_are_read(text: str, dtype: DType, expected: list[Any]) -> None:
         (f"[1{'0' * 400}]", DType.FLOAT, 1, "out of range for FP32"),
         ("[" * 100 + "1" + "]" * 100, DType.INT8, 1, DEEP),
         ("[1," + "[" * 99 + "2" + "]" * 99 + "]", DType.INT8, 2, DEEP),
+        ("[" + "[1]," * 50 + "[" * 99 + "2" + "]" * 99 + "]", DType.INT8, 51, DEEP),
     ],
 )
 @pytest.mark.usefixtures("slice_bytes")

@@ -40,6 +40,7 @@ GOOD = [
     '{"a":1,"b":[1,2,{"c":null}],"d":{"e":"f"}}',
     '\t{ "a" : [ ] ,\r\n "b" : true }\n',
     '["\\"","\\\\","]}[{,","\\u00e9","é","\\ud83d\\ude00"]',
+    '[{},[],[[]],{"a":{},"b":[]},1]',
     "-1.5e3",
     '"x"',
 ]
@@ -155,6 +156,7 @@ def test_as_much_as_the_limits_is_read() -> None:
     assert len(walk(b"[" + b"1," * (MAX_ITEMS - 1) + b"1]")) == MAX_ITEMS
     value = b'"' + b"x" * (MAX_VALUE_BYTES - 2) + b'"'
     assert len(walk(value)) == MAX_VALUE_BYTES - 2
+    assert walk(b"[1,2," + value + b"]") == [1, 2, "x" * (MAX_VALUE_BYTES - 2)]
 
 
 def test_numbers_of_many_digits_are_refused_not_computed() -> None:

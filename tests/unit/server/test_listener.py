@@ -148,6 +148,25 @@ def test_an_unfinished_handshake_keeps_nobody_out(start):
         sock.close()
 
 
+def test_a_service_says_itself_when_its_connections_are_idle(start):
+    class Busy:
+        def __init__(self):
+            self.connections = []
+
+        async def serve(self, connection):
+            self.connections.append(connection)
+            await connection.read()
+            await connection.close()
+
+    service = Busy()
+    server = start(service=service)
+    with server.raw():
+        until(lambda: service.connections)
+        assert not service.connections[0].is_idle
+        service.connections[0].idle_since = 1.0
+        assert service.connections[0].is_idle
+
+
 def test_one_address_gets_so_many_places(start):
     server = start(n_per_address=2)
     held = [server.raw() for _ in range(2)]

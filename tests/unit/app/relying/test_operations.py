@@ -16,8 +16,8 @@ HASH, NONCE = b"h" * 32, b"n" * 32
 
 
 @pytest.fixture(scope="module")
-def model_id(unnumbered, key):
-    with OwnedFile(unnumbered, key) as file:
+def model_id(unnumbered_cnn, key):
+    with OwnedFile(unnumbered_cnn, key) as file:
         return file.model_id
 
 
@@ -54,8 +54,8 @@ def check_signed(request, action, version, model_id, key):
     assert request.key_hash == HASH
 
 
-def test_unlock_finds_the_newest_version_that_is_this_model(unnumbered, key, model_id):
-    steps = operations.unlock("cnn", unnumbered, key=key, version=None)
+def test_unlock_finds_the_newest_version_that_is_this_model(unnumbered_cnn, key, model_id):
+    steps = operations.unlock("cnn", unnumbered_cnn, key=key, version=None)
     assert next(steps).path == "/inferonnx/v1/models"
     mine = {"name": "cnn", "model_id": model_id.hex()}
     models = [mine | {"version": 2}, mine | {"version": 3}, {"name": "cnn", "version": 4}]
@@ -63,13 +63,13 @@ def test_unlock_finds_the_newest_version_that_is_this_model(unnumbered, key, mod
     request = steps.send(answer({"nonce": NONCE.hex()}))
     assert request.path == "/inferonnx/v1/models/cnn/versions/3/unlock"
     check_signed(request, Action.UNLOCK, 3, model_id, key)
-    with OwnedFile(unnumbered, key) as file:
+    with OwnedFile(unnumbered_cnn, key) as file:
         assert list(request.pieces) == [file.data_key.reveal()]
     assert finish(steps, answer(models[1])).version == 3
 
 
-def test_unlock_with_a_version_asks_for_no_list(unnumbered, key, model_id):
-    steps = operations.unlock("cnn", unnumbered, key=key, version=7)
+def test_unlock_with_a_version_asks_for_no_list(unnumbered_cnn, key, model_id):
+    steps = operations.unlock("cnn", unnumbered_cnn, key=key, version=7)
     assert next(steps).path == "/inferonnx/v1/nonce"
     request = steps.send(answer({"nonce": NONCE.hex()}))
     check_signed(request, Action.UNLOCK, 7, model_id, key)
@@ -81,28 +81,28 @@ def test_unlock_of_a_numbered_release_asks_for_no_list(sealed_cnn, key):
     assert "/versions/3/" in steps.send(answer({"nonce": NONCE.hex()})).path
 
 
-def test_unlock_of_a_model_that_the_server_has_not_sends_nothing(unnumbered, key):
-    steps = operations.unlock("cnn", unnumbered, key=key, version=None)
+def test_unlock_of_a_model_that_the_server_has_not_sends_nothing(unnumbered_cnn, key):
+    steps = operations.unlock("cnn", unnumbered_cnn, key=key, version=None)
     next(steps)
     with pytest.raises(NotFoundError, match="that is the model"):
         steps.send(listed({"name": "cnn", "version": 1, "model_id": "ab" * 32}))
 
 
-def test_unlock_without_the_right_to_list_wants_a_version(unnumbered, key):
-    steps = operations.unlock("cnn", unnumbered, key=key, version=None)
+def test_unlock_without_the_right_to_list_wants_a_version(unnumbered_cnn, key):
+    steps = operations.unlock("cnn", unnumbered_cnn, key=key, version=None)
     next(steps)
     with pytest.raises(PermissionDeniedError) as caught:
         steps.send(answer({"error": "no"}, status=403))
     assert "--version" in caught.value.hint
 
 
-def test_unlock_by_a_name_that_is_not_sealed_in_it_sends_nothing(unnumbered, key):
+def test_unlock_by_a_name_that_is_not_sealed_in_it_sends_nothing(unnumbered_cnn, key):
     with pytest.raises(UsageError, match="was sealed as 'cnn'"):
-        next(operations.unlock("resnet", unnumbered, key=key, version=None))
+        next(operations.unlock("resnet", unnumbered_cnn, key=key, version=None))
 
 
-def test_delete_by_the_owners_copy_asks_for_no_list(unnumbered, key, model_id):
-    steps = operations.delete("cnn", 2, key=key, sealed=unnumbered)
+def test_delete_by_the_owners_copy_asks_for_no_list(unnumbered_cnn, key, model_id):
+    steps = operations.delete("cnn", 2, key=key, sealed=unnumbered_cnn)
     assert next(steps).path == "/inferonnx/v1/nonce"
     request = steps.send(answer({"nonce": NONCE.hex()}))
     assert (request.method, request.path) == ("DELETE", "/inferonnx/v1/models/cnn/versions/2")
@@ -128,10 +128,10 @@ def test_delete_of_what_is_not_this_owners_is_not_signed(key, change):
         steps.send(listed(entry | change))
 
 
-def test_push_checks_the_file_before_anything_is_asked(unnumbered, key, model_id):
+def test_push_checks_the_file_before_anything_is_asked(unnumbered_cnn, key, model_id):
     told = []
     steps = operations.push(
-        unnumbered,
+        unnumbered_cnn,
         key=key,
         name=None,
         version=None,

@@ -69,11 +69,11 @@ def test_it_is_served_by_the_name_that_is_sealed_in_it(owned, sealed_cnn, key, t
         assert file.served_name("cnn") == "cnn"
 
 
-def test_its_version_is_its_release_where_it_has_one(owned, unnumbered, key):
+def test_its_version_is_its_release_where_it_has_one(owned, unnumbered_cnn, key):
     assert owned.release == 3
     assert owned.served_version(None) == owned.served_version(3) == 3
     with pytest.raises(UsageError, match="sealed as release 3"):
         owned.served_version(4)
-    with OwnedFile(unnumbered, key) as file:
+    with OwnedFile(unnumbered_cnn, key) as file:
         assert file.served_version(None) is None
         assert file.served_version(5) == 5
