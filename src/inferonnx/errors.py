@@ -12,7 +12,7 @@ from enum import IntEnum
 
 TYPE_CHECKING = False  # importing `typing` would cost the enclave a MiB
 if TYPE_CHECKING:
-    from typing import ClassVar
+    from typing import ClassVar, Self
 
 
 class ExitCode(IntEnum):
@@ -60,6 +60,16 @@ class InferonnxError(Exception):
         self.message = message
         self.where = where
         self.hint = hint or self.usual_hint
+
+    def again(self) -> Self:
+        """Return the same error to raise in one more place.
+
+        Each raise of an exception adds frames to it, which hold what they worked on:
+        two callers must not get one and the same.
+        """
+        other = type(self).__new__(type(self), *self.args)
+        other.__dict__.update(self.__dict__)
+        return other
 
 
 class UsageError(InferonnxError):

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from inferonnx.app.host.session import Session
     from inferonnx.cli.main import Verbs
-    from inferonnx.engine import PassEvent
 
 
 def add_parser(verbs: Verbs, name: str) -> None:
@@ -71,7 +70,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
         "(that release or a newer one)",
     )
     parser.add_argument(
-        "--trace", metavar="FILE", help="write a Chrome trace: open and compute, by partition"
+        "--trace", metavar="FILE", help="write a Chrome trace: read, open and compute"
     )
     parser.add_argument(
         "--no-page-drop",
@@ -109,17 +108,16 @@ def _run(options: argparse.Namespace) -> int:
         if options.input is None:
             _check_needs_none(session)
         outputs.begin({value.name: value.type for value in session.get_outputs()}, stack)
-        events: list[PassEvent] = []
         if options.trace:
-            session.trace(events.append)
+            from inferonnx.cli.trace import trace_file
+
+            session.trace(stack.enter_context(trace_file(options.trace)))
         latency_ms: list[float] = []
         for number, files in enumerate(samples):
             values, times_ms = _run_sample(session, files, options.repeat)
             outputs.take(number, values)
             latency_ms += times_ms
             del values  # no part of the next pass
-        if options.trace:
-            _write_trace(options.trace, events)
         facts = _facts(session, latency_ms, n_samples=len(samples))
     if options.json:
         print(json.dumps(facts))
@@ -202,24 +200,3 @@ def _show(facts: dict[str, Any], *, wrote: str | None) -> None:
     )
     if wrote:
         print(f"wrote {wrote}", file=sys.stderr)
-
-
-def _write_trace(path: str, events: list[PassEvent]) -> None:
-    """Write the events in Chrome's trace format: microseconds, one row for each kind."""
-    from inferonnx.runtime.whole_files import whole_file
-
-    rows = [
-        {
-            "name": f"{event.what} {event.partition}",
-            "cat": event.what,
-            "ph": "X",
-            "ts": event.start_ns / 1e3,
-            "dur": (event.stop_ns - event.start_ns) / 1e3,
-            "pid": 1,
-            "tid": 1 if event.what == "compute" else 2,
-            "args": {"partition": event.partition},
-        }
-        for event in events
-    ]
-    with whole_file(path) as file:
-        file.write(json.dumps({"traceEvents": rows}).encode())

@@ -116,6 +116,7 @@ def _facts(facts: Started) -> dict[str, object]:
     return {
         "schema": "inferonnx.serve/1",
         "addresses": [f"{_bracketed(host)}:{port}" for host, port in facts.addresses],
+        "grpc_addresses": [f"{_bracketed(host)}:{port}" for host, port in facts.grpc_addresses],
         "public_key": facts.public_key_hash.hex(),
         "config": facts.config_digest.hex(),
         "memory_bytes": facts.memory_bytes,
@@ -130,6 +131,8 @@ def _facts(facts: Started) -> dict[str, object]:
 def _tell(facts: Started, config: ServerConfig) -> None:
     for host, port in facts.addresses:
         say(f"serving      https://{_bracketed(host)}:{port}")
+    for host, port in facts.grpc_addresses:
+        say(f"gRPC         {_bracketed(host)}:{port}")
     say(f"public key   sha256 {facts.public_key_hash.hex()}")
     say(
         f"memory       {format_size(facts.memory_bytes)}: {format_size(facts.floor_bytes)} for the "

@@ -184,6 +184,9 @@ _FOREIGN: tuple[tuple[type[InferonnxError], type[OipError]], ...] = (
 
 _BY_STATUS: Mapping[int, type[OipError]] = {
     status: cls for cls, (status, _) in ERRORS.items() if cls not in (CancelledError, BadReplyError)
+} | {
+    410: NotFoundError,  # it was there: an upload that is over
+    423: BusyError,  # somebody else uses it
 }
 
 

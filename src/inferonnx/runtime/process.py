@@ -16,6 +16,7 @@ from functools import cache
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DONTNEED = 4
 _DONTDUMP = 16
+_ARENA_MAX = -8
 _PAGE = mmap.PAGESIZE
 
 
@@ -166,6 +167,17 @@ def forget_peak() -> None:
             file.write("5")
     except OSError:
         return
+
+
+def limit_heaps(n_heaps: int = 1) -> None:
+    """Have all threads share one heap of the C library's, where it is glibc.
+
+    Each thread that allocates would get one of its own, and keep what it has once
+    held (mallopt(3), M_ARENA_MAX). Threads that are there already keep theirs.
+    """
+    mallopt = getattr(_LIBC, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_ARENA_MAX, n_heaps)
 
 
 def has_swap(path: str = "/proc/swaps") -> bool:

@@ -155,8 +155,8 @@ class Memory:
     Attributes:
         budget_bytes: What the owner planned for; the default at run.
         least_bytes: Least budget that works.
-        floor_bytes: Process before any session.
-        session_bytes: All sessions.
+        floor_bytes: Process with everything but weights and activations.
+        session_bytes: Of it, the sessions of all partitions.
         call_bytes: What a call that waits its turn in a shared pass holds: its inputs,
             outputs and the values that cross the widest cut.
     """

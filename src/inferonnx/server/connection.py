@@ -245,6 +245,10 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             self._target = None
 
+    def interrupt(self) -> None:
+        """Let a `read` that waits return b"" now, though the client has not left."""
+        self._wake_reader()
+
     def unread(self, data: bytes | bytearray) -> None:
         """Put back what was read too much; the next `read` returns it first."""
         self._ahead[:0] = data

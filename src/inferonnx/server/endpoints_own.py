@@ -86,9 +86,7 @@ class OwnEndpoints:
 
     async def unlock(self, call: Call) -> Reply:
         """Take the data key of one model from its owner."""
-        name, version = _named(call)
-        stored = self._context.models.stored(name, version)
-        self.verified(call, Action.UNLOCK, name, version, stored.model_id)
+        name, version = self._owned(call, Action.UNLOCK)
         body = await call.exchange.read_body(self._context.ledger, limit_bytes=KIB)
         try:
             if len(body) != DATA_KEY_BYTES:
@@ -105,9 +103,7 @@ class OwnEndpoints:
 
     async def delete(self, call: Call) -> Reply:
         """Delete a version, for its owner."""
-        name, version = _named(call)
-        stored = self._context.models.stored(name, version)
-        self.verified(call, Action.DELETE, name, version, stored.model_id)
+        name, version = self._owned(call, Action.DELETE)
         await self._context.models.remove(name, version)
         await asyncio.to_thread(self._context.repository.remove, name, version)
         return replies.empty(204)
@@ -163,6 +159,21 @@ class OwnEndpoints:
         call.exchange.figures.details["caller"] = How.OWNER.value
         return request
 
+    def _owned(self, call: Call, action: Action) -> tuple[str, int]:
+        """Return which model is meant by an owner's request, which must be that owner's.
+
+        Raises:
+            OwnerRefusedError: It is one that another owner's server left in this folder.
+            InferonnxError: There is no such model, or the request does not hold.
+        """
+        name = check_name(call.segments["name"])
+        version = parse_version(call.segments["version"])
+        stored = self._context.models.stored(name, version)
+        self.verified(call, action, name, version, stored.model_id)
+        if stored.owner != self._context.owner:
+            raise OwnerRefusedError(f"model '{name}' version {version} belongs to another owner")
+        return name, version
+
     def _obeyed(self, header: OwnerHeader) -> bytes:
         """Return whom this server obeys."""
         if self._context.owner is not None:
@@ -176,7 +187,3 @@ class OwnEndpoints:
 
     def _now_s(self) -> int:
         return int(self._context.clock_s())
-
-
-def _named(call: Call) -> tuple[str, int]:
-    return check_name(call.segments["name"]), parse_version(call.segments["version"])

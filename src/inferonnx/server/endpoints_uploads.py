@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from inferonnx.server.context import Call, Context
     from inferonnx.server.exchange import Exchange
     from inferonnx.server.messages import Reply
+    from inferonnx.server.upload_state import Upload
     from inferonnx.server.uploads import Progress
 
     Verify = Callable[[Call, Action, str, int, bytes | None], OwnerRequest]
@@ -69,6 +70,7 @@ class UploadEndpoints:
         self._context = context
         self._verify = verify
         self._one_verifies = asyncio.Semaphore(1)
+        self._finishing: dict[str, asyncio.Task[None]] = {}  # by the upload's id
 
     async def uploads(self, call: Call) -> Reply:
         """Answer where uploads are announced."""
@@ -197,13 +199,24 @@ class UploadEndpoints:
             await _to_the_end(appender.close)
 
     async def _finish(self, progress: Progress) -> None:
-        """Make a version of a complete upload, unless it is one already."""
+        """Make a version of a complete upload, unless it is one already.
+
+        All who wait for one upload wait for the same work, which goes on without them.
+        """
+        name = progress.upload.id
         if progress.is_installed:
             return
+        work = self._finishing.get(name)
+        if work is None:
+            work = asyncio.create_task(self._install(progress.upload))
+            self._finishing[name] = work
+            work.add_done_callback(lambda _: self._finishing.pop(name))
+        await asyncio.shield(work)
+
+    async def _install(self, upload: Upload) -> None:
         async with self._one_verifies:
-            if not self._found(progress.upload.id).is_installed:
-                stored = await asyncio.to_thread(self._context.uploads.finish, progress.upload)
-                self._context.models.add(stored)
+            stored = await _to_the_end(self._context.uploads.finish, upload)
+        self._context.models.add(stored)
 
 
 async def _write(exchange: Exchange, appender: Appender, limit_bytes: int) -> None:

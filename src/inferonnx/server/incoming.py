@@ -153,7 +153,11 @@ class Incoming:
                 n_bytes += len(event.data)
                 if n_chunks > self._limits.n_chunks:
                     raise HttpError(
-                        400, f"the body has more than {self._limits.n_chunks} chunks", close=True
+                        400,
+                        "Chunked request body exceeds maximum of "
+                        f"{self._limits.n_chunks} non-empty chunks. Send fewer or larger HTTP "
+                        "chunks.",  # Triton's words, which its tests look for
+                        close=True,
                     )
                 if n_bytes > limit_bytes:
                     raise too_large(limit_bytes)

@@ -19,8 +19,12 @@ class ModelFacts(NamedTuple):
         name: Sealed name.
         inputs: Declared inputs, in order; tensors all.
         outputs: Declared outputs, in order; tensors all.
-        least_bytes: Least share of memory in which it runs.
-        full_bytes: Share at which it streams nothing; more has no use.
+        least_bytes: Least share of memory in which it runs, for one call at a time.
+        full_bytes: Share at which it streams nothing and all calls that may share a
+            pass do; more has no use.
+        pass_bytes: What its passes take at most, for all those calls. It comes from an
+            arena that all open models have in common and that never shrinks while one
+            of them is open.
         is_batchable: The first axis of all inputs and outputs is free.
     """
 
@@ -29,6 +33,7 @@ class ModelFacts(NamedTuple):
     outputs: tuple[ValueInfo, ...]
     least_bytes: int
     full_bytes: int
+    pass_bytes: int
     is_batchable: bool
 
 
@@ -48,6 +53,10 @@ class OpenModel(Protocol):
     def residency(self) -> Residency:
         """What stays in memory, and what a pass reads."""
 
+    @property
+    def opened_bytes(self) -> int:
+        """Bytes of weights that its passes have read and opened until now."""
+
     def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Return all outputs in declared order.
 
@@ -65,8 +74,8 @@ class OpenModel(Protocol):
 class Opener(Protocol):
     """Opens sealed files; both functions block."""
 
-    def facts(self, path: str, data_key: Secret) -> ModelFacts:
-        """Open the manifest alone.
+    def facts(self, path: str, data_key: Secret, *, concurrency: int) -> ModelFacts:
+        """Open the manifest alone; what it needs is told for so many calls at a time.
 
         Raises:
             InferonnxError: The key is another model's, the file is not authentic, it
@@ -75,6 +84,8 @@ class Opener(Protocol):
 
     def open(self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int) -> OpenModel:
         """Make a model ready to run within a share of the process's memory.
+
+        As many calls share its passes as the share holds, up to `concurrency`.
 
         Raises:
             InferonnxError: As `facts`, or the share does not hold it.

@@ -75,9 +75,10 @@ class Repository:
                 stack.callback(os.close, self._root)
                 self._lock = lock_folder(self._root, folder)  # before anything goes
                 stack.callback(os.close, self._lock)
-                remove_tree(TRASH, at=self._root)
                 self._trash = make_folder(TRASH, at=self._root)
                 stack.callback(os.close, self._trash)
+                for entry in os.listdir(self._trash):
+                    remove_tree(entry, at=self._trash)
                 self.incoming = make_folder(UPLOADS, at=self._root)
             except OSError as error:
                 raise translate(error, folder, "preparing") from error
@@ -87,13 +88,20 @@ class Repository:
     def close(self) -> None:
         """Let others have the folder, after changes under way; again does nothing.
 
-        The folders stay open until the process ends: a thread that still writes to an
-        upload must never write through a number that has become another file's.
+        The folders stay open as long as anybody holds this object: a thread that still
+        writes to an upload must never write through a number that has become another
+        file's.
         """
         with self._changing:
             if self._is_open:
                 self._is_open = False
                 os.close(self._lock)
+
+    def __del__(self) -> None:
+        if getattr(self, "_is_open", None) is not None:  # else it was never made
+            self.close()
+            for folder in (self.incoming, self._trash, self._root):
+                os.close(folder)
 
     def scan(self) -> Iterator[StoredModel]:
         """Give every version, one after the other; one that can't be served says why.

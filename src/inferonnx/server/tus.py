@@ -53,7 +53,8 @@ def parse_metadata(text: str) -> dict[str, bytes]:
     if len(text) > MAX_METADATA_CHARS:
         raise malformed
     found: dict[str, bytes] = {}
-    for pair in map(str.strip, text.split(",")) if text else ():
+    for part in text.split(",") if text else ():
+        pair = part.strip(" ")  # no other white space: it would go out in a header
         key, _, value = pair.partition(" ")
         if _METADATA.fullmatch(pair) is None or key in found:
             raise malformed

@@ -1,12 +1,11 @@
 """A CA of openssl's signs what `csr` gives, and `install-cert` brings it in."""
 
-import subprocess
-
 import pytest
 
 import inferonnx
 from inferonnx.cli import main
 from served import Served
+from serving.certificates import Authority
 
 
 @pytest.fixture
@@ -21,21 +20,7 @@ def own(key_path, tmp_path):
 
 @pytest.fixture
 def ca(tmp_path):
-    def openssl(*arguments):
-        subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
-
-    openssl(
-        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-        *("-subj", "/CN=a CA", "-keyout", tmp_path / "ca.key", "-out", tmp_path / "ca.pem"),
-    )
-
-    def sign(request, certificate):
-        openssl(
-            *("x509", "-req", "-in", request, "-CA", tmp_path / "ca.pem"),
-            *("-CAkey", tmp_path / "ca.key", "-copy_extensions", "copy", "-out", certificate),
-        )
-
-    return tmp_path / "ca.pem", sign
+    return Authority(tmp_path / "ca")
 
 
 def test_a_ca_signs_the_live_key(own, ca, tmp_path, capsys):
@@ -43,9 +28,8 @@ def test_a_ca_signs_the_live_key(own, ca, tmp_path, capsys):
     assert main(["csr", own.url, *own.trust, *manage, "-o", str(tmp_path / "s.csr")]) == 0
     assert main(["csr", own.url, *own.trust, *manage]) == 0
     assert capsys.readouterr().out.startswith("-----BEGIN CERTIFICATE REQUEST-----")
-    pem, sign = ca
-    sign(tmp_path / "s.csr", tmp_path / "s.pem")
-    by_ca = ["--ca", str(pem), "--insecure-no-attestation", *manage]
+    ca.sign(tmp_path / "s.csr", tmp_path / "s.pem")
+    by_ca = ["--ca", str(ca.pem), "--insecure-no-attestation", *manage]
     assert main(["list", own.url, *by_ca]) == 3
     install = ["install-cert", own.url, str(tmp_path / "s.pem"), *manage]
     assert main([*install, *own.trust]) == 0
@@ -55,9 +39,8 @@ def test_a_ca_signs_the_live_key(own, ca, tmp_path, capsys):
 
 
 def test_a_certificate_for_another_key_is_refused(served, ca, capsys):
-    pem, _ = ca
     manage = ["--token-file", str(served.tokens["manage"])]
-    assert main(["install-cert", served.url, str(pem), *served.trust, *manage]) == 2
+    assert main(["install-cert", served.url, str(ca.pem), *served.trust, *manage]) == 2
     assert "another key" in capsys.readouterr().err
 
 

@@ -108,5 +108,11 @@ def test_every_key_of_json_is_documented_and_no_other(head, printed, capsys):
     assert set(known) == set(has)
 
 
+def test_every_key_that_a_server_prints_at_its_start_is_documented(served):
+    known = documented("Schema `inferonnx.serve/1`:")
+    assert served.facts["schema"] == "inferonnx.serve/1"
+    assert set(known) == set(served.facts) - {"schema"}
+
+
 def test_every_command_with_json_is_tried(printed):
     assert set(HEADS) == set(printed)

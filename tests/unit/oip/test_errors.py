@@ -104,6 +104,11 @@ def test_a_client_gets_the_class_back(cls: type[OipError]) -> None:
         assert type(found) is cls
 
 
+@pytest.mark.parametrize(("status", "cls"), [(410, NotFoundError), (423, errors.BusyError)])
+def test_a_client_acts_on_statuses_of_uploads(status: int, cls: type[OipError]) -> None:
+    assert type(parse_error(status, b'{"error":"why"}')) is cls
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html>", b"[1]", b'{"error":3}', b'{"error":""}', b"\xff", b"[" * 5000, b'{"error":"x'],

@@ -581,6 +581,27 @@ def test_many_threads_announce_within_the_quota(make_host):
     assert host.repository.used_bytes() == 20_000
 
 
+def test_a_file_never_counts_twice(make_host, monkeypatch):
+    """Between its becoming a version and its end as an upload, nobody looks for room."""
+    host = make_host(quota_bytes=10_000)
+    install, outcomes = host.repository.install, []
+
+    def announce():
+        outcomes.append(host.create(make_file(1), version=2))
+
+    def install_slowly(upload, checked):
+        stored = install(upload, checked)
+        thread.start()
+        time.sleep(0.1)
+        return stored
+
+    monkeypatch.setattr(host.repository, "install", install_slowly)
+    thread = threading.Thread(target=announce)
+    host.push()
+    thread.join()
+    assert [upload.version for upload in outcomes] == [2]
+
+
 def test_one_of_many_writers_wins(host):
     upload = host.create()
     outcomes, start = [], threading.Barrier(8)

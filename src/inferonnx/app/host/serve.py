@@ -11,6 +11,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.keys import Key
@@ -25,6 +26,7 @@ from inferonnx.runtime.whole_files import whole_file
 from inferonnx.sealed import HEADER_BYTES, parse_header, verify_header
 from inferonnx.server.api import Api
 from inferonnx.server.context import Context
+from inferonnx.server.exercise import exercise
 from inferonnx.server.http import HttpService
 from inferonnx.server.identity import Identity, TlsSettings, born_identity, given_identity
 from inferonnx.server.ledger import Ledger
@@ -42,11 +44,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from inferonnx.control import ServerConfig
+    from inferonnx.control.kinds import Address
     from inferonnx.server.context import Page
     from inferonnx.server.log import Log
+    from inferonnx.server.observer import Observer
+    from inferonnx.server.stored import StoredModel
 
 CONNECTION_BYTES = 36 * KIB
 """An idle TLS connection (docs/serving.md, "Memory")."""
+
+GRPC_CONNECTIONS_DIVISOR = 8
+"""Calls share a connection, a hundred of them; a client opens one or two."""
 
 REQUEST_SHARE = 12
 LEAST_REQUEST_BYTES = 4 * MIB
@@ -60,6 +68,7 @@ class Started(NamedTuple):
     """What a server says when it answers: addresses, identity, memory, models by state."""
 
     addresses: tuple[tuple[str, int], ...]
+    grpc_addresses: tuple[tuple[str, int], ...]
     public_key_hash: bytes
     config_digest: bytes
     memory_bytes: int
@@ -93,16 +102,18 @@ class Server:
         self._version = version
         self._page = page
         process.forbid_core_dumps()
+        process.limit_heaps()
         _refuse_swap()
         self._key = _load_key(config)
         self.identity = _make_identity(config)
         self._repository = Repository(config.models)
         self._opener = EngineOpener(
-            concurrency=config.concurrency,
             threads=config.threads,
             page_drop=config.page_drop,
             spin=False,  # the loop, TLS and other models want the cores that spinning takes
         )
+        if config.grpc is not None:
+            _load_grpc()
         warm_up(page_drop=config.page_drop)
 
     async def run(self, *, started: Callable[[Started], None], stop: asyncio.Event) -> None:
@@ -115,11 +126,10 @@ class Server:
         config = self.config
         async with AsyncExitStack() as stack:
             stack.callback(self._repository.close)
-            floor = process.resident_bytes() or 0
-            requests_bytes, models_bytes = _divided(config, floor)
             threads = ThreadPoolExecutor(config.concurrency + 1, "inferonnx-pass")
             stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-            pool = Pool(self._opener, total_bytes=models_bytes, concurrency=config.concurrency)
+            # Nothing may be held before it is known what there is.
+            pool = Pool(self._opener, total_bytes=0, concurrency=config.concurrency)
             stack.push_async_callback(pool.close)
             models = Models(
                 pool,
@@ -130,9 +140,14 @@ class Server:
                 ),
                 threads,
             )
+            requests_bytes = _requests_bytes(config)
             context = self._context(pool, models, Ledger(requests_bytes))
-            least = await self._load_models(context)
             api = Api(context)
+            quiet = HttpService(api.handle, limits=_http_limits(config, requests_bytes), linger_s=5)
+            await exercise(quiet, self.identity, threads, n_threads=config.concurrency + 1)
+            floor = process.resident_bytes() or 0
+            models_bytes = pool.total_bytes = _models_bytes(config, floor)
+            least = await self._load_models(context)
             observer = LogObserver(self._log)
             service = HttpService(
                 api.handle,
@@ -143,22 +158,23 @@ class Server:
             listener = Listener(
                 service,
                 identity=self.identity,
-                limits=ConnectionLimits(
-                    n_connections=config.max_connections,
-                    n_per_address=config.max_connections_per_address or 0,
-                    handshake_s=config.handshake_timeout_s,
-                ),
+                limits=_connection_limits(config, config.max_connections),
                 observer=observer,
             )
-            context.n_connections = lambda: listener.n_connections
+            listeners = [listener]
             await listener.open(config.listen.host, config.listen.port)
             stack.push_async_callback(listener.abort)
+            if config.grpc is not None:
+                listeners.append(await self._open_grpc(context, config.grpc, observer))
+                stack.push_async_callback(listeners[-1].abort)
+            context.n_connections = lambda: sum(one.n_connections for one in listeners)
             if config.cert_out is not None:
                 with whole_file(config.cert_out) as file:
                     file.write(self.identity.certificate_pem)
             started(
                 Started(
                     addresses=listener.addresses,
+                    grpc_addresses=tuple(a for one in listeners[1:] for a in one.addresses),
                     public_key_hash=self.identity.public_key_hash,
                     config_digest=context.config_digest,
                     memory_bytes=config.memory_bytes,
@@ -175,10 +191,31 @@ class Server:
             context.is_draining = True
             try:
                 async with asyncio.timeout(config.drain_timeout_s):
-                    await listener.drain()
+                    await asyncio.gather(*(one.drain() for one in listeners))
                     await models.finish()
             except TimeoutError:
                 self._log.event("drain_timeout", level="warning")
+
+    async def _open_grpc(self, context: Context, address: Address, observer: Observer) -> Listener:
+        """Return a listener that speaks gRPC, open."""
+        from inferonnx.server.grpc import GrpcService
+
+        config = self.config
+        service = GrpcService(
+            context,
+            limits=_http_limits(config, context.ledger.total_bytes),
+            linger_s=5,
+            observer=observer,
+        )
+        listener = Listener(
+            service,
+            identity=self.identity,
+            limits=_connection_limits(config, _grpc_connections(config)),
+            protocol="h2",
+            observer=observer,
+        )
+        await listener.open(address.host, address.port)
+        return listener
 
     def _context(self, pool: Pool, models: Models, ledger: Ledger) -> Context:
         config = self.config
@@ -214,7 +251,8 @@ class Server:
     async def _load_models(self, context: Context) -> int | None:
         """Take in what is on disk; return the largest least share of those unlocked, if any."""
         least = None
-        for stored in self._repository.scan():
+        for found in self._repository.scan():
+            stored = _obeyed(found, context.owner)
             context.models.add(stored)
             if stored.problem:
                 self._log.event(
@@ -245,10 +283,26 @@ class Server:
         return least
 
 
-def _divided(config: ServerConfig, floor: int) -> tuple[int, int]:
-    """Return what requests and what models may hold, beside floor and connections."""
-    requests = max(LEAST_REQUEST_BYTES, config.memory_bytes // REQUEST_SHARE)
-    others = floor + requests + config.max_connections * CONNECTION_BYTES + SLACK_BYTES
+def _obeyed(stored: StoredModel, owner: bytes | None) -> StoredModel:
+    """Return a model as this owner's server has it: another owner's can't be unlocked here."""
+    if stored.problem or owner in (None, stored.owner):
+        return stored
+    return replace(stored, problem="it belongs to another owner than the one of this server")
+
+
+def _requests_bytes(config: ServerConfig) -> int:
+    """Return what requests may hold."""
+    return max(LEAST_REQUEST_BYTES, config.memory_bytes // REQUEST_SHARE)
+
+
+def _models_bytes(config: ServerConfig, floor: int) -> int:
+    """Return what models may hold, beside floor, connections and requests."""
+    connections = config.max_connections * CONNECTION_BYTES
+    others = floor + _requests_bytes(config) + connections + SLACK_BYTES
+    if config.grpc is not None:
+        from inferonnx.server.grpc import reserved_bytes
+
+        others += reserved_bytes(_grpc_connections(config), CONNECTION_BYTES)
     if others >= config.memory_bytes:
         raise InfeasibleBudgetError(
             f"the server alone needs {format_size(others)}, and the budget is "
@@ -257,7 +311,20 @@ def _divided(config: ServerConfig, floor: int) -> tuple[int, int]:
             budget_bytes=config.memory_bytes,
             hint="Give it more with --memory: models come on top.",
         )
-    return requests, config.memory_bytes - others
+    return config.memory_bytes - others
+
+
+def _connection_limits(config: ServerConfig, n_connections: int) -> ConnectionLimits:
+    return ConnectionLimits(
+        n_connections=n_connections,
+        n_per_address=config.max_connections_per_address or 0,
+        handshake_s=config.handshake_timeout_s,
+    )
+
+
+def _grpc_connections(config: ServerConfig) -> int:
+    """Return how many gRPC connections there may be: each carries many calls."""
+    return max(1, config.max_connections // GRPC_CONNECTIONS_DIVISOR)
 
 
 def _http_limits(config: ServerConfig, requests_bytes: int) -> HttpLimits:
@@ -322,6 +389,23 @@ def _counted(models: Models) -> Mapping[str, int]:
     for view in models.views():
         counts[view.state] = counts.get(view.state, 0) + 1
     return counts
+
+
+def _load_grpc() -> None:
+    """Load what speaks gRPC: before the floor is measured, and only where it is asked for.
+
+    Raises:
+        UnavailableError: It is not installed.
+    """
+    try:
+        import inferonnx.server.grpc  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("inferonnx"):
+            raise
+        raise UnavailableError(
+            f"gRPC needs the packages h2 and protobuf, and {error.name!r} can't be imported",
+            hint="Install them: pip install 'inferonnx[grpc]'.",
+        ) from error
 
 
 def _refuse_swap() -> None:

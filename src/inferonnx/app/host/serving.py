@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.keys import DataKey
-from inferonnx.app.host.opening import open as open_session
-from inferonnx.app.host.opening import open_file
-from inferonnx.errors import ModelNotReadyError, TensorError
+from inferonnx.app.host.opening import open_beside, open_file
+from inferonnx.errors import InfeasibleBudgetError, ModelNotReadyError, TensorError
+from inferonnx.oip import TooLargeError
 from inferonnx.runtime import process
 from inferonnx.runtime.ort import Environment
 from inferonnx.server.ports import ModelFacts, Residency
@@ -25,55 +25,73 @@ class EngineOpener:
     """Opens sealed files for the server's pool."""
 
     def __init__(
-        self,
-        *,
-        concurrency: int,
-        threads: int | None = None,
-        page_drop: bool = True,
-        spin: bool | None = None,
+        self, *, threads: int | None = None, page_drop: bool = True, spin: bool | None = None
     ) -> None:
         """Keep what all models are opened with; as the arguments of `inferonnx.open`."""
-        self._concurrency = concurrency
         self._threads, self._page_drop, self._spin = threads, page_drop, spin
 
-    def facts(self, path: str, data_key: Secret) -> ModelFacts:
+    def facts(self, path: str, data_key: Secret, *, concurrency: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
-        opened = open_file(path, key=DataKey(data_key))
-        opened.source.close()
-        manifest = opened.manifest
+        manifest = _manifest(path, data_key)
         _check_servable(manifest)
-        memory = manifest.memory
-        blocks = [partition.block_bytes for partition in manifest.partitions]
-        calls = (self._concurrency - 1) * memory.call_bytes
-        least = max(
-            memory.least_bytes - memory.floor_bytes,
-            memory.session_bytes + manifest.arena.peak_bytes + max(blocks, default=0),
-        )
+        one = _needs(manifest)
+        waiting = (concurrency - 1) * manifest.memory.call_bytes
         return ModelFacts(
             name=manifest.name,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
-            least_bytes=least + calls,
-            full_bytes=memory.session_bytes + manifest.arena.peak_bytes + sum(blocks) + calls,
+            least_bytes=one.least_bytes,
+            full_bytes=one.full_bytes + waiting,
+            pass_bytes=manifest.arena.peak_bytes + waiting,
             is_batchable=_is_batchable(manifest),
         )
 
     def open(
         self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int
     ) -> ServedModel:
-        """Open a model in what the process holds now and `share_bytes` more."""
+        """Open a model in `share_bytes`, whatever else the process holds.
+
+        What the share has beyond the model's least is for calls that share a pass first,
+        up to `concurrency`, and for resident weights then: a pass for eight calls costs
+        little more than for one, while a few weights fewer to read save little.
+        """
+        manifest = _manifest(path, data_key)
+        beyond = share_bytes - _needs(manifest).least_bytes
+        calls = 1 + max(0, beyond) // max(1, manifest.memory.call_bytes)
         return ServedModel(
-            open_session(
+            open_beside(
                 path,
                 key=DataKey(data_key),
-                memory=(process.resident_bytes() or 0) + share_bytes,
-                concurrency=concurrency,
+                share_bytes=share_bytes,
+                concurrency=min(calls, concurrency),
                 threads=self._threads,
-                as_numpy=False,
                 page_drop=self._page_drop,
                 spin=self._spin,
             )
         )
+
+
+class _Needs(NamedTuple):
+    """Shares in which a model runs, one call at a time: streamed, and all resident."""
+
+    least_bytes: int
+    full_bytes: int
+
+
+def _needs(manifest: Manifest) -> _Needs:
+    memory = manifest.memory
+    blocks = [partition.block_bytes for partition in manifest.partitions]
+    held = memory.session_bytes + manifest.arena.peak_bytes
+    # What is above its floor, of which sessions are a part: opening itself may need most.
+    opening = memory.least_bytes - memory.floor_bytes + memory.session_bytes
+    least = max(held + max(blocks, default=0), opening)
+    return _Needs(least, max(held + sum(blocks), least))
+
+
+def _manifest(path: str, data_key: Secret) -> Manifest:
+    opened = open_file(path, key=DataKey(data_key))
+    opened.source.close()
+    return opened.manifest
 
 
 class ServedModel:
@@ -94,9 +112,24 @@ class ServedModel:
             figures.streamed_bytes,
         )
 
+    @property
+    def opened_bytes(self) -> int:
+        """Bytes of weights that its passes have read and opened until now."""
+        return self._session.opened_bytes
+
     def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return all outputs in declared order."""
-        outputs = [value for value in self._session.run(None, inputs) if isinstance(value, Tensor)]
+        """Return all outputs in declared order.
+
+        Raises:
+            TooLargeError: Inputs of this size may need more than the model's share, now
+                and whenever it is tried again.
+            InferonnxError: The model fails on them.
+        """
+        try:
+            results = self._session.run(None, inputs)
+        except InfeasibleBudgetError as error:
+            raise TooLargeError(error.message) from error
+        outputs = [value for value in results if isinstance(value, Tensor)]
         if len(outputs) != len(self._session.get_outputs()):
             raise TensorError("the model left an optional output out, which can't be served")
         return outputs
