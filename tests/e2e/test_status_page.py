@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,8 @@ from browsing import Screen, emulate, forget_logs, loaded_urls, start_browser
 from inferonnx.report import status_page
 from inferonnx.server.messages import Reply
 from machine import module_needs
-from serving.process import ServeProcess
+from served import Served
+from serving import models
 from serving.running import Server
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def screen(browser: webdriver.Chrome) -> Iterator[Screen]:
     page = Screen(browser)
     yield page
     origin = page.run("return location.origin")
-    assert origin.startswith("https://localhost:")
+    assert re.match("https://(localhost|127.0.0.1):", origin)
     urls = {url for url in loaded_urls(browser) if not url.startswith(("data:", "about:"))}
     assert urls <= {f"{origin}/", f"{origin}{STATUS}"}
     # A refusal and an absence are logged by the browser itself; anything else is a fault.
@@ -63,26 +64,20 @@ def screen(browser: webdriver.Chrome) -> Iterator[Screen]:
 
 
 @pytest.fixture(scope="module")
-def served(
-    sealed_cnn: Path, key_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServeProcess]:
+def server(
+    sealed: dict[str, Path],
+    key: inferonnx.Key,
+    key_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Served]:
     """A server with one model that answers and one that is damaged."""
     folder = tmp_path_factory.mktemp("served")
-    (folder / "repo/cnn/3").mkdir(parents=True)
-    shutil.copy(sealed_cnn, folder / "repo/cnn/3/model.sealed")
+    models.stock(folder / "repo", sealed["cnn"])
     (folder / "repo/damaged/1").mkdir(parents=True)
     (folder / "repo/damaged/1/model.sealed").write_bytes(b"not sealed at all" * 100)
-    server = ServeProcess(
-        folder,
-        folder / "repo",
-        *("--key", str(key_path), "--allow-anonymous-infer", "--memory", "256MiB"),
-    )
-    yield server
-    server.stop()
-
-
-def client(server: ServeProcess) -> inferonnx.Client:
-    return inferonnx.Client(server.url, ca=server.ca, insecure_no_attestation=True)
+    running = Served(folder, key.public_key, "--key", key_path, "--allow-anonymous-infer")
+    yield running
+    assert running.end() == 0, running.log.read_text()
 
 
 def give(page: Screen, token: str) -> None:
@@ -98,9 +93,9 @@ def shown(page: Screen) -> bool:
 
 
 def test_without_a_token_that_may_see_them_there_are_no_figures(
-    screen: Screen, served: ServeProcess
+    screen: Screen, server: Served
 ) -> None:
-    screen.browser.get(served.url)
+    screen.browser.get(server.url)
     screen.wait(lambda: said(screen) == "The figures need a token with the role metrics.")
     assert screen.run("return document.activeElement.id") == "token"
     assert screen.find("#token").get_attribute("type") == "password"
@@ -109,22 +104,22 @@ def test_without_a_token_that_may_see_them_there_are_no_figures(
     screen.find("#token").clear()
     give(screen, "ifx_000000000000_nobody")
     screen.wait(lambda: said(screen).startswith("The server does not know this token"))
-    give(screen, served.tokens["infer"])
+    give(screen, server.token("infer"))
     screen.wait(lambda: said(screen) == "This token does not have the role metrics.")
     assert not shown(screen)
     assert "cnn" not in screen.run("return document.body.textContent")
-    give(screen, served.tokens["metrics"])
+    give(screen, server.token("metrics"))
     screen.wait(lambda: shown(screen))
     assert not said(screen)
 
 
-def test_a_token_is_kept_in_the_tab_and_nowhere_else(screen: Screen, served: ServeProcess) -> None:
-    screen.browser.get(served.url)
+def test_a_token_is_kept_in_the_tab_and_nowhere_else(screen: Screen, server: Served) -> None:
+    screen.browser.get(server.url)
     screen.wait(lambda: bool(said(screen)))
-    give(screen, served.tokens["metrics"])
+    give(screen, server.token("metrics"))
     screen.wait(lambda: shown(screen))
-    assert screen.browser.current_url == f"{served.url}/"
-    assert served.tokens["metrics"] not in screen.run(
+    assert screen.browser.current_url == f"{server.url}/"
+    assert server.token("metrics") not in screen.run(
         "return document.documentElement.outerHTML + document.getElementById('token').value"
         " + document.cookie + JSON.stringify(localStorage)"
     )
@@ -132,7 +127,7 @@ def test_a_token_is_kept_in_the_tab_and_nowhere_else(screen: Screen, served: Ser
     screen.wait(lambda: shown(screen))
     first = screen.browser.current_window_handle
     screen.browser.switch_to.new_window("tab")
-    screen.browser.get(served.url)
+    screen.browser.get(server.url)
     screen.wait(lambda: bool(said(screen)))
     screen.browser.close()
     screen.browser.switch_to.window(first)
@@ -145,12 +140,12 @@ def test_a_token_is_kept_in_the_tab_and_nowhere_else(screen: Screen, served: Ser
 
 
 @pytest.fixture
-def watched(screen: Screen, served: ServeProcess) -> Screen:
+def watched(screen: Screen, server: Served) -> Screen:
     """The page of the server, with its figures."""
-    screen.browser.get(served.url)
+    screen.browser.get(server.url)
     screen.wait(lambda: bool(said(screen)) or shown(screen))
     if said(screen):
-        give(screen, served.tokens["metrics"])
+        give(screen, server.token("metrics"))
     screen.wait(lambda: shown(screen))
     return screen
 
@@ -166,15 +161,15 @@ def row(page: Screen, name: str) -> list[str]:
 
 
 def test_the_page_shows_what_the_server_does(
-    watched: Screen, served: ServeProcess, image: np.ndarray
+    watched: Screen, server: Served, image: np.ndarray
 ) -> None:
-    with client(served) as asking:
+    with inferonnx.Client(server.url, ca=server.ca, insecure_no_attestation=True) as asking:
         for _ in range(20):
             asking.infer("cnn", {"image": image})
         watched.run("statusPage.run()")
         watched.wait(lambda: row(watched, "cnn")[8] == "20")
     name, state, memory, rate, p50, _, p99, under_way, _, failed = row(watched, "cnn")
-    assert (name, state, under_way, failed) == ("cnn version 3", "ready, open", "0", "0")
+    assert (name, state, under_way, failed) == ("cnn version 1", "ready, open", "0", "0")
     assert memory.endswith(" MiB")
     assert float(rate) > 0
     assert p50.endswith("s")
@@ -183,8 +178,8 @@ def test_the_page_shows_what_the_server_does(
     assert damaged[1].startswith("unavailable\n")
     assert len(damaged[1]) > 20
     assert "1 ready, open · 1 unavailable" in watched.text("#count")
-    assert f"of {256.0} MiB; at most " in watched.text("#verdict")
-    assert served.facts["public_key"][:16] in watched.text("#summary")
+    assert "of 400.0 MiB; at most " in watched.text("#verdict")
+    assert server.facts["public_key"][:16] in watched.text("#summary")
     # The bar is the budget, without a gap and without an overlap.
     shares = watched.run(
         "return [...document.querySelectorAll('#gauge i')].map((part) =>"
@@ -192,14 +187,11 @@ def test_the_page_shows_what_the_server_does(
     )
     assert sum(shares) == pytest.approx(100, abs=0.01)
     legend = watched.text("#legend").splitlines()
-    assert "cnn v3" in legend
-    assert legend[legend.index("cnn v3") + 1] == memory
+    assert "cnn v1" in legend
+    assert legend[legend.index("cnn v1") + 1] == memory
 
 
-def test_nothing_but_the_pages_program_runs(watched: Screen, served: ServeProcess) -> None:
-    with client(served) as asking:
-        port = str(asking.address.port)
-    assert port in served.url
+def test_nothing_but_the_pages_program_runs(watched: Screen) -> None:
     refused = watched.run(
         "const refused = []; addEventListener('securitypolicyviolation',"
         "  (event) => refused.push(event.effectiveDirective));"
@@ -220,38 +212,35 @@ def test_nothing_but_the_pages_program_runs(watched: Screen, served: ServeProces
     watched.browser.get_log("browser")  # of these refusals
 
 
-def test_the_reply_forbids_what_the_page_does_not_need(served: ServeProcess) -> None:
-    import http.client
-    import ssl
-
-    context = ssl.create_default_context(cafile=served.ca)
-    connection = http.client.HTTPSConnection("localhost", served.port, context=context)
-    connection.request("GET", "/")
-    reply = connection.getresponse()
-    assert reply.read() == status_page().content
-    assert "unsafe" not in reply.headers["Content-Security-Policy"]
-    assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
-    assert "frame-ancestors 'none'" in reply.headers["Content-Security-Policy"]
-    assert reply.headers["Cache-Control"] == "no-store"
-    connection.close()
+def test_the_reply_forbids_what_the_page_does_not_need(server: Served) -> None:
+    status, headers, body = server.asked("/")
+    assert (status, body) == (200, status_page().content)
+    policy = headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", "connect-src 'self'", "frame-ancestors 'none'"} <= set(policy)
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
 
 
 def test_a_server_that_is_away_is_said_and_asked_again(screen: Screen, tmp_path: Path) -> None:
-    (tmp_path / "repo").mkdir()
-    server = ServeProcess(tmp_path, tmp_path / "repo", "--memory", "128MiB")
-    screen.browser.get(server.url)
-    screen.wait(lambda: bool(said(screen)))
-    give(screen, server.tokens["metrics"])
-    screen.wait(lambda: shown(screen))
-    assert "No models yet" in screen.text("#models")
-    assert server.stop() == 0
-    screen.wait(lambda: "does not answer since" in screen.text("#notice"))
-    assert screen.find("#figures").get_attribute("class") == "figures stale"
-    server.start()
-    screen.wait(lambda: not screen.find("#notice").is_displayed(), 20)
-    assert screen.find("#figures").get_attribute("class") == "figures"
-    assert shown(screen)
-    server.stop()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = Served(tmp_path, None, "--listen", f"127.0.0.1:{port}", "--memory", "128MiB")
+    try:
+        screen.browser.get(server.url)
+        screen.wait(lambda: bool(said(screen)))
+        give(screen, server.token("metrics"))
+        screen.wait(lambda: shown(screen))
+        assert "No models yet" in screen.text("#models")
+        assert server.end() == 0
+        screen.wait(lambda: "does not answer since" in screen.text("#notice"))
+        assert screen.find("#figures").get_attribute("class") == "figures stale"
+        server.start()
+        screen.wait(lambda: not screen.find("#notice").is_displayed(), 20)
+        assert screen.find("#figures").get_attribute("class") == "figures"
+        assert shown(screen)
+    finally:
+        server.kill()
 
 
 # From a server whose figures are known.
