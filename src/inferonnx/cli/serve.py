@@ -19,7 +19,9 @@ from inferonnx.cli.printing import say
 from inferonnx.control import SETTINGS, parse_config, parse_flags, server_config
 from inferonnx.control.kinds import SWITCH
 from inferonnx.errors import ExitCode
+from inferonnx.report.status import status_page
 from inferonnx.runtime.files import read_file
+from inferonnx.server.context import Page
 from inferonnx.server.log import LEVELS, Log
 from inferonnx.sizes import format_size
 
@@ -152,5 +154,6 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _page() -> bytes:
-    return b""
+def _page() -> Page:
+    content, policy = status_page()
+    return Page(content=content, policy=policy)

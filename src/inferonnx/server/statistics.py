@@ -115,6 +115,13 @@ class ModelStatistics:
         tally.infer.add(timing.infer_ns)
         tally.output.add(timing.output_ns)
 
+    def histogram_ns(self) -> list[tuple[int, int]]:
+        """Return where the steps end that are not empty, and how many requests each holds.
+
+        The difference of two of them is the histogram of the time in between.
+        """
+        return [(_ENDS[step], n_here) for step, n_here in enumerate(self._steps) if n_here]
+
     def percentile_ns(self, share: float) -> int | None:
         """Return the latency that `share` of the answered requests kept to, None if none was."""
         total = sum(self._steps)

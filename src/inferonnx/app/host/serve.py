@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from inferonnx.control import ServerConfig
     from inferonnx.control.kinds import Address
+    from inferonnx.server.context import Page
     from inferonnx.server.log import Log
     from inferonnx.server.observer import Observer
     from inferonnx.server.stored import StoredModel
@@ -81,14 +82,16 @@ class Started(NamedTuple):
 class Server:
     """One running server."""
 
-    def __init__(self, config: ServerConfig, log: Log, *, version: str, page: bytes = b"") -> None:
+    def __init__(
+        self, config: ServerConfig, log: Log, *, version: str, page: Page | None = None
+    ) -> None:
         """Make what needs no event loop.
 
         Args:
             config: Effective configuration.
             log: Where events go.
             version: Of this software, for clients.
-            page: The status page.
+            page: What is shown to browsers, if anything.
 
         Raises:
             InfeasibleBudgetError: The budget does not hold the server itself.
