@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from inferonnx.app.host.session import Session
     from inferonnx.cli.main import Verbs
 
+COUNTED = (
+    "note: this system does not tell what is resident: the peak is counted, not measured "
+    "(the floor of sealing, buffers, resident weights, activations)"
+)
+
 
 def add_parser(verbs: Verbs, name: str) -> None:
     """Add `run`."""
@@ -107,6 +112,8 @@ def _run(options: argparse.Namespace) -> int:
         )
         if options.input is None:
             _check_needs_none(session)
+        if not session.figures.measured:
+            print(COUNTED, file=sys.stderr)
         outputs.begin({value.name: value.type for value in session.get_outputs()}, stack)
         if options.trace:
             from inferonnx.cli.trace import trace_file
@@ -177,6 +184,7 @@ def _facts(session: Session, latency_ms: list[float], *, n_samples: int) -> dict
         "open_ms": round(figures.open_ms, 3),
         "probe_ms": None if figures.probe_ms is None else round(figures.probe_ms, 3),
         "peak_rss_bytes": peak_resident_bytes(),
+        "peak_measured": figures.measured,
         "predicted_peak_bytes": figures.peak_bytes,
         "floor_bytes": figures.floor_bytes,
         "budget_bytes": figures.budget_bytes,
@@ -190,9 +198,10 @@ def _facts(session: Session, latency_ms: list[float], *, n_samples: int) -> dict
 def _show(facts: dict[str, Any], *, wrote: str | None) -> None:
     latency = sorted(facts["latency_ms"])
     peak = facts["peak_rss_bytes"]
+    peak_text = format_size(peak or facts["predicted_peak_bytes"])
     print(
         f"median {latency[len(latency) // 2]:.1f} ms of {len(latency)}, opened in "
-        f"{facts['open_ms']:.0f} ms; peak {format_size(peak) if peak else 'unknown'} of "
+        f"{facts['open_ms']:.0f} ms; peak {peak_text}{'' if peak else ' (counted)'} of "
         f"{format_size(facts['budget_bytes'])}; {facts['resident_partitions']} of "
         f"{facts['partitions']} partitions resident, {format_size(facts['streamed_bytes'])} "
         "streamed a pass",

@@ -23,6 +23,8 @@ def test_run_keeps_its_budget_and_reports(sealed_cnn, key_path, sample, tmp_path
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["peak_rss_bytes"] <= facts["budget_bytes"] == 60 << 20
+    assert facts["peak_measured"] is True
+    assert "counted" not in done.stderr
     assert len(facts["latency_ms"]) == 3
     assert facts["first_latency_ms"] == facts["latency_ms"][0]
     assert facts["samples"] == 1
@@ -144,6 +146,64 @@ def test_a_broken_promise_is_told(before, after, code, here, sample, monkeypatch
     monkeypatch.setattr(run_module, "peak_resident_bytes", lambda: next(peaks))
     assert here("--input", sample) == code
     assert ("above the budget" in capsys.readouterr().err) == (code is ExitCode.BUG)
+
+
+HIDDEN = """
+import sys
+from inferonnx.runtime import process
+process.PROC = "/nowhere"
+from inferonnx.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(params=["told of no /proc", "in no /proc"])
+def blind(request):
+    """`inferonnx` where the system tells nothing of the process."""
+    if request.param == "told of no /proc":
+        return [sys.executable, "-P", "-c", HIDDEN]
+    return [*request.getfixturevalue("in_no_proc"), sys.executable, "-P", "-m", "inferonnx"]
+
+
+@pytest.mark.parametrize("json_", [True, False])
+def test_a_peak_that_can_not_be_measured_is_counted_and_said(
+    blind, json_, sealed_cnn, key_path, sample, command
+):
+    arguments = ["run", sealed_cnn, "--key", key_path, "--input", sample, "--memory", "60MiB"]
+    done = subprocess.run(
+        [*blind, *map(str, arguments), *(["--json"] if json_ else [])],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "does not tell what is resident: the peak is counted" in done.stderr
+    if not json_:
+        assert "(counted) of 60.0 MiB" in done.stderr
+        return
+    facts = json.loads(done.stdout)
+    assert facts["peak_rss_bytes"] is None
+    assert facts["peak_measured"] is False
+    manifest = json.loads(command("inspect", sealed_cnn, "--key", key_path, "--json").stdout)
+    memory, pass_bytes = manifest["memory"], manifest["arena"]["peak_bytes"]
+    assert facts["floor_bytes"] == memory["floor_bytes"]
+    counted = memory["floor_bytes"] + pass_bytes + facts["resident_bytes"]
+    assert facts["streamed_bytes"] == 0
+    assert facts["predicted_peak_bytes"] == max(counted, memory["least_bytes"])
+    assert facts["predicted_peak_bytes"] <= facts["budget_bytes"]
+
+
+def test_what_does_not_fit_is_refused_where_it_is_counted_too(blind, sealed_cnn, key_path, sample):
+    arguments = ["run", sealed_cnn, "--key", key_path, "--input", sample, "--memory", "20MiB"]
+    done = subprocess.run(
+        [*blind, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == ExitCode.NO_PLAN
+    assert "needs at least" in done.stderr
 
 
 @pytest.fixture

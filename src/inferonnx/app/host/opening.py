@@ -114,7 +114,8 @@ def open(  # noqa: A001 - the name that users of files and archives know
         key: The owner's key, or the data key of this model.
         memory: Peak of this process's resident memory from here on, in bytes or as
             "85MiB"; what the process held before counts. Default: the budget that
-            the model was sealed for.
+            the model was sealed for. Where the system does not tell what is resident, the
+            floor counts as it was measured while sealing (`figures.measured` is False).
         pin: What is acceptable: a model id, or
             "owner=<hex>,release=<least>,name=<name>".
         threads: Threads that open and compute. Default: the cores of the process.
@@ -350,11 +351,15 @@ def _place(
             or opening itself took more.
     """
     memory, pass_bytes = manifest.memory, manifest.arena.peak_bytes
-    peak_now = process.peak_resident_bytes() or 0
-    opening_peak = peak_now if peak_now > peak_before else 0  # else it is older than `open`
-    floor = process.resident_bytes()
-    if floor is None:  # no such figure here: count what was measured when sealing
-        floor = memory.floor_bytes
+    peak_now, floor = process.peak_resident_bytes(), process.resident_bytes()
+    measured = peak_now is not None and floor is not None
+    # Where there are no such figures, those that were measured while sealing count: the
+    # least budget is never below what opening took.
+    if floor is None:
+        floor, session_bytes = memory.floor_bytes, memory.session_bytes
+    opening_peak = memory.least_bytes if peak_now is None else peak_now
+    if peak_now is not None and peak_now <= peak_before:
+        opening_peak = 0  # it is older than `open`
     if share_bytes is not None:
         # Others come, go and run: neither is this model's what came since it began to
         # open, nor has it reached the peak alone.
@@ -385,6 +390,7 @@ def _place(
         n_parallel=n_parallel,
         open_ms=(time.perf_counter() - start_s) * 1e3,
         probe_ms=probe_ms,
+        measured=measured,
     )
 
 

@@ -31,7 +31,9 @@ class Figures(NamedTuple):
     part of it that the sessions of all partitions took, `pass_bytes` what passes may take
     beside floor and weights. `concurrency` calls may share a pass; `n_parallel` run at
     once when all weights are resident. Milliseconds; `probe_ms` is the part of
-    `open_ms` that the probe took, None where the file has none.
+    `open_ms` that the probe took, None where the file has none. `measured` is False
+    where the system tells neither what is resident nor its peak: then `peak_bytes` is
+    counted, from the floor of sealing and what the engine itself allocates.
     """
 
     n_partitions: int
@@ -48,6 +50,7 @@ class Figures(NamedTuple):
     n_parallel: int
     open_ms: float
     probe_ms: float | None
+    measured: bool
 
 
 class Session:

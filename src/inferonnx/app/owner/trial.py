@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferonnx.app.owner.sample_codec import decode_values, encode_values
-from inferonnx.errors import InferonnxError
+from inferonnx.errors import InferonnxError, UnavailableError
 from inferonnx.runtime import children
 
 if TYPE_CHECKING:
@@ -110,8 +110,12 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
 
     key = Key(parse_owner_key(str(config["key"]).encode("ascii")))
     session = open_unplanned(str(config["path"]), key=key, arena=tuple(config["arena"]))
-    open_peak = process.peak_resident_bytes() or 0
-    floor = process.resident_bytes() or 0
+    open_peak, floor = process.peak_resident_bytes(), process.resident_bytes()
+    if open_peak is None or floor is None:
+        raise UnavailableError(
+            "this system does not tell how much memory a process takes, so nothing can be planned",
+            hint="Seal where /proc/self/status has VmRSS and VmHWM.",
+        )
     process.forget_peak()
     sample = decode_values(sys.stdin.buffer.read())  # reading inputs is part of what a run needs
     passes: list[list[PassEvent]] = []
