@@ -3,14 +3,8 @@
 import io
 import json
 import os
-import re
-import shlex
 import shutil
-import signal
-import subprocess
-import sys
 from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,12 +14,9 @@ from inferonnx.cli import main
 from inferonnx.client import manage
 from inferonnx.control import Action
 from inferonnx.crypto import Secret
-from served import PATIENCE_S, command
 from serving import models
 from serving.asking import signed
 from serving.certificates import Authority
-
-DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
@@ -60,50 +51,6 @@ def with_client(server, work, role="all"):
         server.url, ca=server.ca, token=server.token(role), insecure_no_attestation=True
     ) as client:
         return work(client)
-
-
-def test_the_session_of_the_document(tmp_path, key, cnn, image, monkeypatch):
-    """docs/serving.md, "From nothing to an answer", on a port that is free."""
-    (text,) = re.findall(
-        r"```console\n(host\$.*?)```", (DOCS / "serving.md").read_text(), re.DOTALL
-    )
-    steps = [line.partition("$")[::2] for line in text.strip().splitlines()]
-    assert [who for who, _ in steps] == ["host", "owner", "owner", "client"]
-    key.save(tmp_path / "owner.key")
-    inferonnx.seal(cnn, tmp_path / "resnet152.sealed", key=key, memory="72MiB")
-    (tmp_path / "sample").mkdir()
-    np.savez(tmp_path / "sample" / "input_0.npz", image=image)
-    words = [shlex.split(line) for _, line in steps]
-    assert [line[:2] for line in words] == [
-        ["inferonnx", verb] for verb in ("serve", "push", "unlock", "infer")
-    ]
-    serve = [key.public_key if word == "PUBKEY" else word for word in words[0][1:]]
-    server = subprocess.Popen(
-        [sys.executable, "-P", "-m", "inferonnx", *serve, "--listen", "127.0.0.1:0", "--json"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
-    )
-    try:
-        facts = json.loads(server.stdout.readline())
-        port = facts["addresses"][0].rpartition(":")[2]
-        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-        for line in words[1:]:
-            ours = [word.replace(":8443", f":{port}") for word in line[1:]]
-            # Each line says that nothing was attested; without it nobody is spoken to.
-            done = command(*(w for w in ours if not w.startswith("--insecure")), cwd=tmp_path)
-            assert done.returncode == 4
-            assert "attestation" in done.stderr
-            done = command(*ours, cwd=tmp_path)
-            assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("scores: float [1, 10], largest ")
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(PATIENCE_S) == 0
-    finally:
-        server.kill()
-        server.wait()
-        server.stdout.close()
 
 
 def test_a_life_by_the_command_line(own, start, tmp_path, image, key):
