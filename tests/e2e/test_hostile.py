@@ -34,7 +34,10 @@ PIXELS = 3 * 16 * 16
 
 @pytest.fixture(scope="module")
 def server(start):
-    server = start("cnn", "texts", options=("--allow-anonymous-infer", "--log-format", "json"))
+    server = start(
+        *("cnn", "texts"),
+        options=("--allow-anonymous-infer", "--log-format", "json", "--grpc", "127.0.0.1:0"),
+    )
     before = server.status("VmHWM")
     yield server
     assert server.status("VmHWM") < before + (80 << 20)  # of 400 MiB: no attack is a leak
@@ -248,6 +251,65 @@ def test_many_connections_that_say_nothing(server, alive):
     finally:
         for sock in silent:
             sock.close()
+
+
+# HTTP/2, frame by frame.
+
+HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 1, 3, 4, 6, 9
+END_HEADERS = 4
+
+
+def frame(kind, flags=0, stream=0, content=b""):
+    return (
+        len(content).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + content
+    )
+
+
+def field(name, value):
+    """Return a header field as HPACK has it when it is in no table."""
+    return b"".join([b"\0", bytes([len(name)]), name, bytes([len(value)]), value])
+
+
+CALL = b"".join(
+    field(*pair)
+    for pair in (
+        *((b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"localhost")),
+        *((b":path", b"/inference.GRPCInferenceService/ServerLive"), (b"te", b"trailers")),
+        (b"content-type", b"application/grpc"),
+    )
+)
+IN_TABLE = b"\x40\1a\x7f\xb9\x16" + b"b" * 3000  # then one byte stands for 3,000
+
+FLOODS = {
+    "calls that are reset": b"".join(
+        frame(HEADERS, END_HEADERS, n, CALL) + frame(RST_STREAM, 0, n, b"\0\0\0\x08")
+        for n in range(1, 40_001, 2)
+    ),
+    "calls at once": b"".join(frame(HEADERS, END_HEADERS, n, CALL) for n in range(1, 4001, 2)),
+    "a head without end": frame(HEADERS, 0, 1, CALL)
+    + frame(CONTINUATION, 0, 1, field(b"x", b"y" * 100) * 100) * 1000,
+    "a head of nothing without end": frame(HEADERS, 0, 1, CALL)
+    + frame(CONTINUATION, 0, 1) * 50_000,
+    "a bomb of HPACK": frame(HEADERS, END_HEADERS, 1, CALL + IN_TABLE + b"\xbe" * 10_000),
+    "pings": frame(PING, content=b"12345678") * 50_000,
+    "settings": frame(SETTINGS) * 50_000,
+    "a call of the server's own": frame(HEADERS, END_HEADERS, 2, CALL),
+    "noise": bytes(range(256)) * 100,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_floods_of_http_2(server, alive, flood):
+    context = ssl.create_default_context(cafile=server.ca)
+    context.set_alpn_protocols(["h2"])
+    port = int(server.facts["grpc_addresses"][0].rpartition(":")[2])
+    plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+    with context.wrap_socket(plain, server_hostname="localhost") as sock:
+        with suppress(OSError):  # the server closes in the middle of it
+            sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS) + FLOODS[flood])
+        with suppress(OSError):
+            while sock.recv(65536):  # until it closes: who floods is not served
+                pass
 
 
 def test_what_clients_choose_is_no_line_of_the_log(server, alive):

@@ -41,7 +41,7 @@ class Pace:
     def __init__(self, limits: HttpLimits) -> None:
         """Begin with nothing moved."""
         self._grace_s = limits.grace_s
-        self._rate = limits.bytes_per_s
+        self._rate: float = limits.bytes_per_s
         self._waited_s = 0.0
         self.n_bytes = 0
         self.total_s = float("inf")
@@ -51,6 +51,10 @@ class Pace:
         """Time until patience ends."""
         earned = self._grace_s + self.n_bytes / self._rate
         return max(0.0, min(earned, self.total_s) - self._waited_s)
+
+    def hasten(self, bytes_per_s: float) -> None:
+        """Expect at least so much."""
+        self._rate = max(self._rate, bytes_per_s)
 
     def note(self, n_bytes: int, waited_s: float) -> None:
         """Count what moved, and the wait for it."""
