@@ -23,6 +23,7 @@ PACKAGES = {
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
     "dd": "coreutils",
+    "gcc": "gcc",
     "qemu-x86_64-static": "qemu-user-static",
     "strace": "strace",
 }
