@@ -103,7 +103,7 @@ def main() -> int:
 
 
 def commit_of(checkout: Path) -> str:
-    """Return the commit that a checkout is at."""
+    """Return the commit that a checkout is at; one without .git may have a file COMMIT."""
     done = subprocess.run(
         ["git", "-C", str(checkout), "rev-parse", "HEAD"],
         capture_output=True, text=True, check=False,

@@ -93,7 +93,8 @@ def relaying(port: int, upstream: str, ca: Path, certificate: str) -> Iterator[N
     context.load_cert_chain(certificate)
     context.set_alpn_protocols(["h2"])
     host, _, number = upstream.rpartition(":")
-    loop, ready = asyncio.new_event_loop(), threading.Event()
+    ready = threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
     stop = asyncio.Event()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,16 +119,17 @@ def relaying(port: int, upstream: str, ca: Path, certificate: str) -> Iterator[N
 
     async def run() -> None:
         servers = await asyncio.start_server(relay, "localhost", port)
+        loops.append(asyncio.get_running_loop())
         ready.set()
         await stop.wait()
         servers.close()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
     thread.start()
     if not ready.wait(START_S):
         raise SystemExit(f"port {port} is in use")
     try:
         yield
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        loops[0].call_soon_threadsafe(stop.set)
         thread.join(START_S)

@@ -41,13 +41,13 @@ def report(commit: str, outcomes: Sequence[Outcome]) -> str:
         mine = [outcome for outcome in outcomes if outcome.run.file == file]
         good = sum(not outcome.complaint for outcome in mine)
         lines.append(f"| {file} | {len(mine)} | {good} | {len(mine) - good} |")
-    lines += ["", "## What does not pass, and why", "", "| test | reason |", "|---|---|"]
-    whys = {
-        (outcome.test, outcome.run.reason(outcome.test) or f"unknown: {outcome.complaint[:200]}")
-        for outcome in outcomes
-        if outcome.complaint
-    }
-    lines += [f"| {test} | {' '.join(why.split())} |" for test, why in sorted(whys)]
+    lines += ["", "## What does not pass, and why", "", "| reason | tests |", "|---|---|"]
+    whys: dict[str, set[str]] = {}
+    for outcome in outcomes:
+        if outcome.complaint:
+            why = outcome.run.reason(outcome.test) or f"unknown: {outcome.complaint[:200]}"
+            whys.setdefault(" ".join(why.split()), set()).add(outcome.test)
+    lines += [f"| {why} | {', '.join(sorted(tests))} |" for why, tests in sorted(whys.items())]
     lines += ["", "## What is not run", "", "| files | reason |", "|---|---|"]
     lines += [f"| {files} | {why} |" for files, why in NOT_RUN.items()]
     return "\n".join(lines) + "\n"
