@@ -154,6 +154,41 @@ class OrtSession:
             self._weights = ()
 
 
+class _Native:
+    """The C objects of an environment; they end with it, and one environment after another.
+
+    They have a class of their own because whatever has a finalizer can be had from a weak
+    reference while that runs, and an environment must be had whole or not at all.
+    """
+
+    ends = threading.Condition()  # re-entrant: a collection may end one while one is made
+    n_alive = 0
+
+    def __init__(self, api: OrtApi) -> None:
+        """Wait until the last one has ended: onnxruntime would hand out that one again."""
+        self.api = api
+        self.owned: list[tuple[str, int]] = []
+        self.ended = True
+        with _Native.ends:
+            _Native.ends.wait_for(lambda: not _Native.n_alive)
+            _Native.n_alive += 1
+            self.ended = False
+
+    def __del__(self) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Release everything; again does nothing."""
+        with _Native.ends:
+            if self.ended:
+                return
+            self.ended = True
+            for kind, pointer in self.owned:
+                self.api.release(kind, pointer)
+            _Native.n_alive -= 1
+            _Native.ends.notify_all()
+
+
 class Environment:
     """The process's onnxruntime: pool, arena, and the options that all sessions share.
 
@@ -169,7 +204,6 @@ class Environment:
         session_options: The options of every session.
     """
 
-    _lock = threading.Lock()
     _current: weakref.ref[Environment] | None = None
 
     @classmethod
@@ -184,21 +218,25 @@ class Environment:
             arena_strategy: 0 doubles the arena when it grows, 1 grows by what is asked.
             arena_bytes: Size of the arena's first region; 0 leaves it to onnxruntime.
         """
-        with cls._lock:
+        with _Native.ends:
             environment = cls._current() if cls._current else None
             if environment is None:
                 environment = cls(n_threads, spin, arena_strategy, arena_bytes)
                 cls._current = weakref.ref(environment)
             return environment
 
-    def __del__(self) -> None:
-        for kind, pointer in getattr(self, "_owned", ()):
-            self.api.release(kind, pointer)
-
     def __init__(self, n_threads: int, spin: bool, strategy: int, arena_bytes: int) -> None:
         """Make environment, pool, arena and session options. Call `acquire` instead."""
-        self._owned: list[tuple[str, int]] = []
         api = self.api = _api()
+        native = self._native = _Native(api)
+        try:
+            self._make(native, n_threads, spin=spin, arena=(strategy, arena_bytes))
+        except BaseException:
+            native.end()  # the error may keep this object longer than the next may wait
+            raise
+
+    def _make(self, native: _Native, n_threads: int, *, spin: bool, arena: tuple[int, int]) -> None:
+        api, (strategy, arena_bytes) = self.api, arena
         threading_options = api.make("CreateThreadingOptions")
         api.call("SetGlobalIntraOpNumThreads", threading_options, n_threads)
         api.call("SetGlobalInterOpNumThreads", threading_options, 1)
@@ -206,18 +244,18 @@ class Environment:
         self.pointer = api.make(
             "CreateEnvWithGlobalThreadPools", _LOG_FATAL, _LOG_ID, threading_options
         )
-        self._owned.append(("Env", self.pointer))
+        native.owned.append(("Env", self.pointer))
         api.release("ThreadingOptions", threading_options)
-        arena = api.make("CreateArenaCfg", 0, strategy, arena_bytes or _DEFAULT, _DEFAULT)
+        config = api.make("CreateArenaCfg", 0, strategy, arena_bytes or _DEFAULT, _DEFAULT)
         memory = api.make("CreateCpuMemoryInfo", _ARENA_ALLOCATOR, _MEM_DEFAULT)
-        api.call("CreateAndRegisterAllocator", self.pointer, memory, arena)
-        api.release("ArenaCfg", arena)
+        api.call("CreateAndRegisterAllocator", self.pointer, memory, config)
+        api.release("ArenaCfg", config)
         api.release("MemoryInfo", memory)
         self.borrowed = api.make("CreateCpuMemoryInfo", _DEVICE_ALLOCATOR, _MEM_DEFAULT)
-        self._owned.insert(0, ("MemoryInfo", self.borrowed))
+        native.owned.insert(0, ("MemoryInfo", self.borrowed))
         self.allocator = api.make("GetAllocatorWithDefaultOptions")  # not ours to release
         options = self.session_options = api.make("CreateSessionOptions")
-        self._owned.insert(0, ("SessionOptions", options))
+        native.owned.insert(0, ("SessionOptions", options))
         api.call("SetSessionGraphOptimizationLevel", options, _OPTIMIZE_NOTHING)
         api.call("SetSessionLogSeverityLevel", options, _LOG_FATAL)
         api.call("DisableMemPattern", options)
