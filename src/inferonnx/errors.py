@@ -204,9 +204,11 @@ class BusyError(UnavailableError):
     code = "busy"
     usual_hint = "Try again later."
 
-    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+    def __init__(
+        self, message: str, *, where: str = "", hint: str = "", retry_after_s: int = 1
+    ) -> None:
         """Keep the time beside the sentence."""
-        super().__init__(message)
+        super().__init__(message, where=where, hint=hint)
         self.retry_after_s = retry_after_s
 
 
