@@ -27,7 +27,7 @@ class EngineOpener:
         """Keep what all models are opened with; as the arguments of `inferonnx.open`."""
         self._threads, self._page_drop, self._spin = threads, page_drop, spin
 
-    def facts(self, path: str, data_key: Secret, *, concurrency: int) -> ModelFacts:
+    def facts(self, path: str, data_key: Secret, *, concurrency: int, n_rows: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
         opened = open_file(path, key=DataKey(data_key))
         opened.source.close()
@@ -40,31 +40,32 @@ class EngineOpener:
         # What is above its floor, of which sessions are a part: opening itself may need most.
         opening = memory.least_bytes - memory.floor_bytes + memory.session_bytes
         least = max(held + max(blocks, default=0), opening)
+        is_batchable = _is_batchable(manifest)
+        batch = passes * (_batch_growth(manifest, n_rows) - 1) if is_batchable else 0
         return ModelFacts(
             name=manifest.name,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
             least_bytes=least,
-            full_bytes=max(held + sum(blocks), least),
+            full_bytes=max(held + sum(blocks) + int(batch), least),
             pass_bytes=passes,
-            is_batchable=_is_batchable(manifest),
+            is_batchable=is_batchable,
         )
 
     def open(
         self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int
     ) -> ServedModel:
         """Open a model in `share_bytes`, whatever else the process holds."""
-        return ServedModel(
-            open_beside(
-                path,
-                key=DataKey(data_key),
-                share_bytes=share_bytes,
-                concurrency=concurrency,
-                threads=self._threads,
-                page_drop=self._page_drop,
-                spin=self._spin,
-            )
+        session = open_beside(
+            path,
+            key=DataKey(data_key),
+            share_bytes=share_bytes,
+            concurrency=concurrency,
+            threads=self._threads,
+            page_drop=self._page_drop,
+            spin=self._spin,
         )
+        return ServedModel(session)
 
 
 class ServedModel:
@@ -83,6 +84,11 @@ class ServedModel:
             figures.n_resident,
             figures.resident_bytes,
             figures.streamed_bytes,
+            # Larger inputs are refused, so that passes take no more than what is left.
+            figures.budget_bytes
+            - figures.floor_bytes
+            - figures.resident_bytes
+            - figures.buffer_bytes,
         )
 
     @property
@@ -121,3 +127,9 @@ def _is_batchable(manifest: Manifest) -> bool:
         return bool(value.shape and not isinstance(value.shape[0], int))
 
     return bool(manifest.inputs) and all(map(is_free, (*manifest.inputs, *manifest.outputs)))
+
+
+def _batch_growth(manifest: Manifest, n_rows: int) -> float:
+    """Return how many times the planned rows a batch has, at least 1."""
+    planned = [shape[0] for shape in manifest.planned_shapes.values() if shape]
+    return max(1.0, n_rows / max(1, min(planned, default=1)))
