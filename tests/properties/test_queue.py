@@ -62,13 +62,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.runs = SteppingExecutor(self.check_begin)
         self.requests = []
 
-    def of_run(self, call):
+    def of_run(self, calls):
         """Return the requests whose numbers a run has."""
-        numbers_of_run = {v // 1000 for v in call.args[0]["x"].data.cast("q").tolist()}
+        ((inputs,),) = (call.args for call in calls)
+        numbers_of_run = {v // 1000 for v in inputs["x"].data.cast("q").tolist()}
         return [self.requests[number] for number in numbers_of_run]
 
-    def check_begin(self, call):
-        for request in self.of_run(call):
+    def check_begin(self, _, calls):
+        for request in self.of_run(calls):
             assert not request.gone, "computed for nobody"
             assert not request.task.cancelling(), "computed for who has left"
 
@@ -120,8 +121,8 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.runs.calls)
     @rule(which=WHICH, turns=TURNS)
     def a_run_ends(self, which, turns):
-        _, call, *_ = self.runs.calls[which % len(self.runs.calls)]
-        users = self.of_run(call)
+        _, _, (calls,), _ = self.runs.calls[which % len(self.runs.calls)]
+        users = self.of_run(calls)
         assert not any(request.gone for request in users), "inputs were given back too early"
         self.runs.run_next(which)
         self.loop.step(turns)

@@ -51,7 +51,7 @@ class DoublingModel:
 
     @property
     def residency(self):
-        return Residency(1, 1, self.share_bytes, 0)
+        return Residency(1, 1, self.share_bytes - self.pass_bytes, 0, self.pass_bytes)
 
     def fits(self, shapes):
         if isinstance(self.fits_up_to, Exception):
@@ -106,7 +106,7 @@ class DoublingOpener:
         self.fault = self.facts_fault = self.close_fault = None
         self.bad = set()
 
-    def facts(self, path, data_key, *, concurrency):
+    def facts(self, path, data_key, *, concurrency, n_rows):
         if self.facts_fault is not None:
             raise self.facts_fault
         if path not in self.known:

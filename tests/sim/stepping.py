@@ -14,17 +14,17 @@ class SteppingExecutor(ThreadPoolExecutor):
 
     Attributes:
         calls: What waits: future, function, arguments.
-        on_submit: Told of each function that is handed in.
+        on_submit: Told of each function that is handed in, and its arguments.
     """
 
-    def __init__(self, on_submit=lambda call: None):
+    def __init__(self, on_submit=lambda *call: None):
         super().__init__(max_workers=1)
         self.calls = []
         self.on_submit = on_submit
 
     def submit(self, call, /, *args, **kwargs):
         future = Future()
-        self.on_submit(call)
+        self.on_submit(call, *args)
         self.calls.append((future, call, args, kwargs))
         return future
 

@@ -32,6 +32,8 @@ _SESSION_SETTINGS = {
     b"session.model_external_initializers_file_folder_path": b"/dev/null/none",
 }
 _LOG_ID = b"inferonnx"
+_LAST_S = 10.0
+"""How long a new environment waits for the end of the last one, which takes milliseconds."""
 
 
 class Value:
@@ -103,7 +105,7 @@ class OrtSession:
             self._inputs[i] = value.pointer
 
     def run(self, inputs: Sequence[Value]) -> list[Value]:
-        """Compute the outputs from the boundary values, for several callers at once.
+        """Compute the outputs from the boundary values; one caller at a time.
 
         Raises:
             EngineError: onnxruntime fails.
@@ -113,15 +115,14 @@ class OrtSession:
             raise EngineError(
                 f"a partition takes {self._n_boundary} values, and {len(inputs)} were given"
             )
-        pointers = type(self._inputs).from_buffer_copy(self._inputs)  # this call's own
         for i, value in enumerate(inputs):
-            pointers[i] = value.pointer
+            self._inputs[i] = value.pointer
         results = (ctypes.c_void_p * self._n_outputs)()
         status = api.run(
             self._pointer,
             None,
             self._input_names,
-            pointers,
+            self._inputs,
             self._n_inputs,
             self._output_names,
             self._n_outputs,
@@ -154,39 +155,41 @@ class OrtSession:
             self._weights = ()
 
 
-class _Native:
-    """The C objects of an environment; they end with it, and one environment after another.
+class _Owned:
+    """Pointers that are released with the environment, the last one first.
 
-    They have a class of their own because whatever has a finalizer can be had from a weak
-    reference while that runs, and an environment must be had whole or not at all.
+    A weak reference to an object whose `__del__` runs still gives it to other threads,
+    half released. That is why an environment has no `__del__`: it is gone for all
+    threads at once, and then lets go of this, which nobody else can reach.
+
+    Attributes:
+        n_alive: How many there are that are not released.
+        changed: Guards `n_alive`, and the process's environment. Reentrant: garbage may
+            be collected while it is held.
     """
 
-    ends = threading.Condition()  # re-entrant: a collection may end one while one is made
     n_alive = 0
+    changed = threading.Condition(threading.RLock())
 
     def __init__(self, api: OrtApi) -> None:
-        """Wait until the last one has ended: onnxruntime would hand out that one again."""
-        self.api = api
-        self.owned: list[tuple[str, int]] = []
-        self.ended = True
-        with _Native.ends:
-            _Native.ends.wait_for(lambda: not _Native.n_alive)
-            _Native.n_alive += 1
-            self.ended = False
+        self._api = api
+        self._pointers: list[tuple[str, int]] = []
+        with self.changed:
+            _Owned.n_alive += 1
+
+    def add(self, kind: str, pointer: int) -> int:
+        """Own `pointer` from now on, and return it."""
+        self._pointers.append((kind, pointer))
+        return pointer
 
     def __del__(self) -> None:
-        self.end()
-
-    def end(self) -> None:
-        """Release everything; again does nothing."""
-        with _Native.ends:
-            if self.ended:
-                return
-            self.ended = True
-            for kind, pointer in self.owned:
-                self.api.release(kind, pointer)
-            _Native.n_alive -= 1
-            _Native.ends.notify_all()
+        try:
+            while self._pointers:
+                self._api.release(*self._pointers.pop())
+        finally:
+            with self.changed:
+                _Owned.n_alive -= 1
+                self.changed.notify_all()
 
 
 class Environment:
@@ -218,44 +221,44 @@ class Environment:
             arena_strategy: 0 doubles the arena when it grows, 1 grows by what is asked.
             arena_bytes: Size of the arena's first region; 0 leaves it to onnxruntime.
         """
-        with _Native.ends:
-            environment = cls._current() if cls._current else None
+        with _Owned.changed:
+            # onnxruntime has one at a time: the last may be on its way out in another thread.
+            _Owned.changed.wait_for(lambda: cls._alive() or not _Owned.n_alive, _LAST_S)
+            environment = cls._alive()
             if environment is None:
                 environment = cls(n_threads, spin, arena_strategy, arena_bytes)
                 cls._current = weakref.ref(environment)
             return environment
 
+    @classmethod
+    def _alive(cls) -> Environment | None:
+        return cls._current() if cls._current else None
+
     def __init__(self, n_threads: int, spin: bool, strategy: int, arena_bytes: int) -> None:
         """Make environment, pool, arena and session options. Call `acquire` instead."""
         api = self.api = _api()
-        native = self._native = _Native(api)
-        try:
-            self._make(native, n_threads, spin=spin, arena=(strategy, arena_bytes))
-        except BaseException:
-            native.end()  # the error may keep this object longer than the next may wait
-            raise
-
-    def _make(self, native: _Native, n_threads: int, *, spin: bool, arena: tuple[int, int]) -> None:
-        api, (strategy, arena_bytes) = self.api, arena
+        self._owned = owned = _Owned(api)
         threading_options = api.make("CreateThreadingOptions")
         api.call("SetGlobalIntraOpNumThreads", threading_options, n_threads)
         api.call("SetGlobalInterOpNumThreads", threading_options, 1)
         api.call("SetGlobalSpinControl", threading_options, int(spin))
-        self.pointer = api.make(
-            "CreateEnvWithGlobalThreadPools", _LOG_FATAL, _LOG_ID, threading_options
+        self.pointer = owned.add(
+            "Env",
+            api.make("CreateEnvWithGlobalThreadPools", _LOG_FATAL, _LOG_ID, threading_options),
         )
-        native.owned.append(("Env", self.pointer))
         api.release("ThreadingOptions", threading_options)
-        config = api.make("CreateArenaCfg", 0, strategy, arena_bytes or _DEFAULT, _DEFAULT)
+        arena = api.make("CreateArenaCfg", 0, strategy, arena_bytes or _DEFAULT, _DEFAULT)
         memory = api.make("CreateCpuMemoryInfo", _ARENA_ALLOCATOR, _MEM_DEFAULT)
-        api.call("CreateAndRegisterAllocator", self.pointer, memory, config)
-        api.release("ArenaCfg", config)
+        api.call("CreateAndRegisterAllocator", self.pointer, memory, arena)
+        api.release("ArenaCfg", arena)
         api.release("MemoryInfo", memory)
-        self.borrowed = api.make("CreateCpuMemoryInfo", _DEVICE_ALLOCATOR, _MEM_DEFAULT)
-        native.owned.insert(0, ("MemoryInfo", self.borrowed))
+        self.borrowed = owned.add(
+            "MemoryInfo", api.make("CreateCpuMemoryInfo", _DEVICE_ALLOCATOR, _MEM_DEFAULT)
+        )
         self.allocator = api.make("GetAllocatorWithDefaultOptions")  # not ours to release
-        options = self.session_options = api.make("CreateSessionOptions")
-        native.owned.insert(0, ("SessionOptions", options))
+        options = self.session_options = owned.add(
+            "SessionOptions", api.make("CreateSessionOptions")
+        )
         api.call("SetSessionGraphOptimizationLevel", options, _OPTIMIZE_NOTHING)
         api.call("SetSessionLogSeverityLevel", options, _LOG_FATAL)
         api.call("DisableMemPattern", options)

@@ -45,7 +45,6 @@ PAUSE_S = 1.0
 and would take it from models that work."""
 
 UNLOADED = "the model was unloaded"
-UNEXPECTED = "the model can't be opened: an unexpected error"
 
 
 class PoolEntry(NamedTuple):
@@ -71,16 +70,20 @@ class PoolEntry(NamedTuple):
 class Pool:
     """The unlocked models of a server, within one sum of memory."""
 
-    def __init__(self, opener: Opener, *, total_bytes: int, concurrency: int) -> None:
+    def __init__(
+        self, opener: Opener, *, total_bytes: int, concurrency: int, n_rows: int = 1
+    ) -> None:
         """Begin with no model.
 
         Args:
             opener: Opens sealed files.
             total_bytes: What all open models together may hold.
             concurrency: Calls of one model that may run or wait inside the engine.
+            n_rows: Rows of the largest batch, for which a model gets memory if there is some.
         """
         self.total_bytes = total_bytes
         self.concurrency = concurrency
+        self.n_rows = n_rows
         self._opener = opener
         self._slots: dict[ModelId, Slot] = {}
         self._uses = count(1)
@@ -116,7 +119,7 @@ class Pool:
     def used_bytes(self) -> int:
         """What open models may hold, and what closed ones have left behind."""
         held = [slot for slot in self._slots.values() if slot.share_bytes]
-        left_over = self._arena_bytes - sum(slot.facts.pass_bytes for slot in held)
+        left_over = self._arena_bytes - sum(slot.pass_bytes for slot in held)
         return sum(slot.share_bytes for slot in held) + left_over
 
     async def admit(self, model: ModelId, path: str, data_key: Secret) -> ModelFacts:
@@ -132,7 +135,12 @@ class Pool:
         kept: Secret | None = None
         try:
             facts = await in_thread(
-                None, self._opener.facts, path, data_key, concurrency=self.concurrency
+                None,
+                self._opener.facts,
+                path,
+                data_key,
+                concurrency=self.concurrency,
+                n_rows=self.n_rows,
             )
             self._check_least(facts)
             while (slot := self._slots.get(model)) is not None and slot.withdrawn:
@@ -267,12 +275,10 @@ class Pool:
                 if slot.model is not None:
                     self._hand_over(slot, slot.model)
         except Exception as error:
-            failure = error if isinstance(error, InferonnxError) else UnavailableError(UNEXPECTED)
-            if failure is not error:
-                failure.__cause__ = error
-            slot.failure = failure.again()  # kept without the frames of this attempt
+            # Without the frames of this attempt, which hold what it worked on.
+            slot.failure = error.again() if isinstance(error, InferonnxError) else _bug(error)
             slot.retry_at = asyncio.get_running_loop().time() + PAUSE_S
-            slot.refuse(failure)
+            slot.refuse(slot.failure)
 
     def _hand_over(self, slot: Slot, opened: OpenModel) -> None:
         """Make all who wait users."""
@@ -286,7 +292,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         began = loop.time()
         opened: list[OpenModel] = []
-        self._hold(slot, self._share(slot))
+        self._hold(slot, self._share(slot), slot.facts.pass_bytes)
 
         def work() -> None:
             opened.append(
@@ -309,6 +315,7 @@ class Pool:
                 self._hold(slot, 0)
             raise
         slot.load_s = loop.time() - began
+        self._hold(slot, slot.share_bytes, opened[0].residency.pass_bytes)
         return opened[0]
 
     async def _make_room(self, slot: Slot) -> None:
@@ -337,10 +344,10 @@ class Pool:
     def _grows(self, slot: Slot) -> bool:
         return slot.share_bytes < slot.facts.full_bytes and is_worth_more(slot, self._share(slot))
 
-    def _hold(self, slot: Slot, share_bytes: int) -> None:
+    def _hold(self, slot: Slot, share_bytes: int, pass_bytes: int = 0) -> None:
         """Count a share; the arena grows with those that are open, and goes with the last."""
-        slot.share_bytes = share_bytes
-        held = [slot.facts.pass_bytes for slot in self._slots.values() if slot.share_bytes]
+        slot.share_bytes, slot.pass_bytes = share_bytes, pass_bytes
+        held = [slot.pass_bytes for slot in self._slots.values() if slot.share_bytes]
         self._arena_bytes = max(self._arena_bytes, sum(held)) if held else 0
 
     async def _close(self, slot: Slot) -> None:
@@ -371,3 +378,7 @@ class Pool:
         slot.data_key.wipe()
         del self._slots[model]
         slot.gone.set()
+
+
+def _bug(error: Exception) -> InferonnxError:
+    return UnavailableError(f"the model can't be opened: an unexpected {type(error).__name__}")

@@ -20,11 +20,9 @@ class ModelFacts(NamedTuple):
         inputs: Declared inputs, in order; tensors all.
         outputs: Declared outputs, in order; tensors all.
         least_bytes: Least share of memory in which it runs, for one call at a time.
-        full_bytes: Share at which it streams nothing and all calls that may share a
-            pass do; more has no use.
-        pass_bytes: What its passes take at most, for all those calls. It comes from an
-            arena that all open models have in common and that never shrinks while one
-            of them is open.
+        full_bytes: Share at which it streams nothing, all calls that may share a pass do,
+            and the largest batches have room; more has no use.
+        pass_bytes: What its passes take at most, for all those calls.
         is_batchable: The first axis of all inputs and outputs is free.
         model_id: Of the file that was read.
     """
@@ -40,12 +38,22 @@ class ModelFacts(NamedTuple):
 
 
 class Residency(NamedTuple):
-    """What an open model holds and does each pass, in bytes and partitions."""
+    """What an open model holds and does each pass, in bytes and partitions.
+
+    Attributes:
+        n_partitions: All of them.
+        n_resident: Those whose weights stay in memory.
+        resident_bytes: Weights that stay in memory.
+        streamed_bytes: Weights that each pass reads.
+        pass_bytes: Part of its share that its passes may take. It comes from an arena that
+            all open models have in common, which never shrinks while one of them is open.
+    """
 
     n_partitions: int
     n_resident: int
     resident_bytes: int
     streamed_bytes: int
+    pass_bytes: int
 
 
 class OpenModel(Protocol):
@@ -76,8 +84,14 @@ class OpenModel(Protocol):
 class Opener(Protocol):
     """Opens sealed files; both functions block."""
 
-    def facts(self, path: str, data_key: Secret, *, concurrency: int) -> ModelFacts:
-        """Open the manifest alone; what it needs is told for so many calls at a time.
+    def facts(self, path: str, data_key: Secret, *, concurrency: int, n_rows: int) -> ModelFacts:
+        """Open the manifest alone.
+
+        Args:
+            path: The sealed file.
+            data_key: Opens it.
+            concurrency: Calls at a time that shares are told for.
+            n_rows: Rows of the largest batch that the full share is told for.
 
         Raises:
             InferonnxError: The key is another model's, the file is not authentic, it

@@ -25,6 +25,7 @@ class Slot:
         self.facts = facts
         self.model: OpenModel | None = None
         self.share_bytes = 0
+        self.pass_bytes = 0  # part of it
         self.load_s = 0.0
         self.n_users = 0
         self.unused = asyncio.Event()
@@ -70,7 +71,7 @@ def free_for(slot: Slot, slots: Iterable[Slot], *, total_bytes: int, arena_bytes
     """
     others = [other for other in slots if other is not slot and other.share_bytes]
     held = sum(other.share_bytes for other in others)
-    passes = sum(other.facts.pass_bytes for other in others)
+    passes = sum(other.pass_bytes for other in others)
     left_over = max(0, arena_bytes - passes - slot.facts.pass_bytes) if others else 0
     return total_bytes - held - left_over
 

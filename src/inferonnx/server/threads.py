@@ -23,11 +23,19 @@ async def in_thread(
 
     A thread can't be interrupted. Who is cancelled while it runs learns so when it has
     ended: until then it uses what it was given, and what depends on it must not go on.
+    When this returns the thread holds nothing of that any more.
     """
     loop = asyncio.get_running_loop()
-    running = loop.run_in_executor(executor, partial(call, *args, **kwargs))
+    running = loop.run_in_executor(executor, _only_once, [partial(call, *args, **kwargs)])
+    del call, args, kwargs
     await wait_out(running)
     return running.result()
+
+
+def _only_once(calls: list[partial[T]]) -> T:
+    # An executor's thread forgets what it ran some time after the result is there: a
+    # closed model, and the arena with it, would outlive its place in the pool.
+    return calls.pop()()
 
 
 async def wait_out(future: asyncio.Future[T]) -> None:

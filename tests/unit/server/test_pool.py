@@ -357,7 +357,7 @@ def test_a_caller_may_leave_in_the_moment_that_the_model_does(world):
     ("fault", "told", "message"),
     [
         (ModelError("it is broken", hint="mend it"), ModelError, "it is broken"),
-        (OSError("a disk"), UnavailableError, "can't be opened: an unexpected error"),
+        (OSError("a disk"), UnavailableError, "can't be opened: an unexpected OSError"),
     ],
 )
 def test_all_who_wait_for_an_opening_that_fails_get_an_error_of_their_own(

@@ -7,6 +7,7 @@ from sim.models import DoublingModel, DoublingOpener, facts, new_key
 def slot(least, full, *, passes=0, holds=0, used=0, users=0):
     made = Slot("path", new_key(), facts(least=least, full=full, passes=passes))
     made.share_bytes = holds
+    made.pass_bytes = passes if holds else 0
     made.last_used = used
     made.n_users = users
     if holds:

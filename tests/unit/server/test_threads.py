@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import weakref
 
 import pytest
 
@@ -16,6 +17,25 @@ def test_it_returns_what_the_call_returns_and_raises_what_it_raises():
             await in_thread(None, {}.__getitem__, "no")
 
     asyncio.run(both())
+
+
+def test_a_thread_holds_nothing_of_a_call_that_has_returned():
+    class Model:
+        def close(self):
+            return weakref.ref(self)
+
+    async def closed():
+        return await in_thread(None, Model().close)
+
+    loop = SteppingLoop()
+    task = loop.create_task(closed())
+    loop.step(2)
+    ((_future, *held),) = loop.threads.calls
+    loop.threads.run_next()
+    loop.step(5)
+    assert task.result()() is None  # although the executor still has the call
+    assert held
+    loop.close()
 
 
 @pytest.mark.parametrize("outcome", ["returns", "raises"])

@@ -31,7 +31,7 @@ class EngineOpener:
         """Keep what all models are opened with; as the arguments of `inferonnx.open`."""
         self._threads, self._page_drop, self._spin = threads, page_drop, spin
 
-    def facts(self, path: str, data_key: Secret, *, concurrency: int) -> ModelFacts:
+    def facts(self, path: str, data_key: Secret, *, concurrency: int, n_rows: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
         opened = open_file(path, key=DataKey(data_key))
         opened.source.close()
@@ -39,14 +39,17 @@ class EngineOpener:
         _check_servable(manifest)
         one = _needs(manifest)
         waiting = (concurrency - 1) * manifest.memory.call_bytes
+        passes = manifest.arena.peak_bytes + waiting
+        is_batchable = _is_batchable(manifest)
+        batch = passes * (_batch_growth(manifest, n_rows) - 1) if is_batchable else 0
         return ModelFacts(
             name=manifest.name,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
             least_bytes=one.least_bytes,
-            full_bytes=one.full_bytes + waiting,
-            pass_bytes=manifest.arena.peak_bytes + waiting,
-            is_batchable=_is_batchable(manifest),
+            full_bytes=one.full_bytes + waiting + int(batch),
+            pass_bytes=passes,
+            is_batchable=is_batchable,
             model_id=opened.keys.verified.model_id,
         )
 
@@ -72,18 +75,17 @@ class EngineOpener:
         manifest = _manifest(path, data_key, pin)
         beyond = share_bytes - _needs(manifest).least_bytes
         calls = 1 + max(0, beyond) // max(1, manifest.memory.call_bytes)
-        return ServedModel(
-            open_beside(
-                path,
-                key=DataKey(data_key),
-                pin=pin,
-                share_bytes=share_bytes,
-                concurrency=min(calls, concurrency),
-                threads=self._threads,
-                page_drop=self._page_drop,
-                spin=self._spin,
-            )
+        session = open_beside(
+            path,
+            key=DataKey(data_key),
+            pin=pin,
+            share_bytes=share_bytes,
+            concurrency=min(calls, concurrency),
+            threads=self._threads,
+            page_drop=self._page_drop,
+            spin=self._spin,
         )
+        return ServedModel(session)
 
 
 class _Needs(NamedTuple):
@@ -125,6 +127,11 @@ class ServedModel:
             figures.n_resident,
             figures.resident_bytes,
             figures.streamed_bytes,
+            # Larger inputs are refused, so that passes take no more than what is left.
+            figures.budget_bytes
+            - figures.floor_bytes
+            - figures.resident_bytes
+            - figures.buffer_bytes,
         )
 
     @property
@@ -173,6 +180,12 @@ def _is_batchable(manifest: Manifest) -> bool:
         return bool(value.shape and not isinstance(value.shape[0], int))
 
     return bool(manifest.inputs) and all(map(is_free, (*manifest.inputs, *manifest.outputs)))
+
+
+def _batch_growth(manifest: Manifest, n_rows: int) -> float:
+    """Return how many times the planned rows a batch has, at least 1."""
+    planned = [shape[0] for shape in manifest.planned_shapes.values() if shape]
+    return max(1.0, n_rows / max(1, min(planned, default=1)))
 
 
 def warm_up(*, page_drop: bool = True) -> None:
