@@ -59,7 +59,6 @@ class H2Client:
         self.sock = context.wrap_socket(server.plain(), server_hostname="localhost")
         self.sock.settimeout(PATIENCE_S)
         self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
-        self.h2.local_settings.max_concurrent_streams = 1000
         self.replies = {}
         self.events = []
         self.goaways = []
@@ -79,7 +78,7 @@ class H2Client:
         self.sock.sendall(self.h2.data_to_send())
 
     def begin(self, method="ServerLive", *, end=False, verb="POST", **fields):
-        """Send the header fields of a call; return its number."""
+        """Send the header fields of a call, when the server takes another; return its number."""
         path = method if method.startswith("/") else f"/{SERVICE}/{method}"
         head = {
             ":method": verb,
@@ -90,6 +89,9 @@ class H2Client:
             "content-type": "application/grpc",
             **{name.replace("_", "-"): value for name, value in fields.items()},
         }
+        self.receive_until(
+            lambda: self.h2.open_outbound_streams < self.h2.remote_settings.max_concurrent_streams
+        )
         number = self.h2.get_next_available_stream_id()
         fields = [(name, value) for name, value in head.items() if value is not None]
         self.h2.send_headers(number, fields, end_stream=end)

@@ -137,7 +137,7 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting("tls_key", PATH, "the key of that certificate, in PEM", "--tls-key"),
     ),
     "Connections": (
-        Setting("max_connections", _CONNECTIONS, "open at one time"),
+        Setting("max_connections", _CONNECTIONS, "open at one time; of gRPC as many more"),
         Setting("max_connections_per_address", _CONNECTIONS, "of one client; none: all"),
         Setting("handshake_timeout_s", _TIMEOUT, "for the TLS handshake"),
         Setting("header_timeout_s", _TIMEOUT, "from a request's first byte to its last header"),

@@ -53,9 +53,6 @@ if TYPE_CHECKING:
 CONNECTION_BYTES = 36 * KIB
 """An idle TLS connection (docs/serving.md, "Memory")."""
 
-GRPC_CONNECTIONS_DIVISOR = 8
-"""Calls share a connection, a hundred of them; a client opens one or two."""
-
 REQUEST_SHARE = 12
 LEAST_REQUEST_BYTES = 4 * MIB
 """Requests may hold a twelfth of the budget, or this: eight images of 224 x 224 in FP32."""
@@ -161,7 +158,7 @@ class Server:
             listener = Listener(
                 service,
                 identity=self.identity,
-                limits=_connection_limits(config, config.max_connections),
+                limits=_connection_limits(config),
                 observer=observer,
             )
             listeners = [listener]
@@ -216,7 +213,7 @@ class Server:
         listener = Listener(
             service,
             identity=self.identity,
-            limits=_connection_limits(config, _grpc_connections(config)),
+            limits=_connection_limits(config),
             protocol="h2",
             observer=observer,
         )
@@ -308,7 +305,7 @@ def _models_bytes(config: ServerConfig, floor: int) -> int:
     if config.grpc is not None:
         from inferonnx.server.grpc import reserved_bytes
 
-        others += reserved_bytes(_grpc_connections(config), CONNECTION_BYTES)
+        others += reserved_bytes(config.max_connections, CONNECTION_BYTES)
     if others >= config.memory_bytes:
         raise InfeasibleBudgetError(
             f"the server alone needs {format_size(others)}, and the budget is "
@@ -320,17 +317,12 @@ def _models_bytes(config: ServerConfig, floor: int) -> int:
     return config.memory_bytes - others
 
 
-def _connection_limits(config: ServerConfig, n_connections: int) -> ConnectionLimits:
+def _connection_limits(config: ServerConfig) -> ConnectionLimits:
     return ConnectionLimits(
-        n_connections=n_connections,
+        n_connections=config.max_connections,
         n_per_address=config.max_connections_per_address or 0,
         handshake_s=config.handshake_timeout_s,
     )
-
-
-def _grpc_connections(config: ServerConfig) -> int:
-    """Return how many gRPC connections there may be: each carries many calls."""
-    return max(1, config.max_connections // GRPC_CONNECTIONS_DIVISOR)
 
 
 def _http_limits(config: ServerConfig, requests_bytes: int) -> HttpLimits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from inferonnx.server.grpc.limits import CALLS, CALM_S, UNRESERVED_BYTES
+from inferonnx.server.grpc.limits import CALLS, UNRESERVED_BYTES
 
 
 class Commons:
@@ -13,16 +13,17 @@ class Commons:
     Attributes:
         n_calls: Under way.
         held_bytes: What has come and has no memory of its own.
+        short_s: Loop time when a call last had to wait for memory.
     """
 
-    __slots__ = ("_has_room", "_most_bytes", "_most_calls", "_short_s", "held_bytes", "n_calls")
+    __slots__ = ("_has_room", "_most_bytes", "_most_calls", "held_bytes", "n_calls", "short_s")
 
     def __init__(self, *, calls: int = CALLS, held_bytes: int = UNRESERVED_BYTES) -> None:
         """Begin with nothing."""
         self._most_calls, self._most_bytes = calls, held_bytes
         self._has_room = asyncio.Event()
         self._has_room.set()
-        self._short_s = -float("inf")
+        self.short_s = -float("inf")
         self.n_calls = 0
         self.held_bytes = 0
 
@@ -45,20 +46,15 @@ class Commons:
         else:
             self._has_room.clear()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more is held than may be."""
+        return not self._has_room.is_set()
+
     async def room(self, timeout_s: float) -> bool:
         """Wait until no more is held than may be; tell whether it came to that."""
-        if self._has_room.is_set():
-            return True
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._has_room.wait()
         except TimeoutError:
             return False
-
-    def wait(self, now_s: float) -> None:
-        """Take note that a call had to wait for memory."""
-        self._short_s = now_s
-
-    def is_short(self, now_s: float) -> bool:
-        """Tell whether memory is short: one had to wait not long ago."""
-        return now_s - self._short_s < CALM_S

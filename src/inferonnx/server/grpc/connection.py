@@ -64,6 +64,16 @@ def _shown(frame: DataFrame) -> str:
 DataFrame._body_repr = _shown  # type: ignore[method-assign, assignment]
 
 
+_WIDE: dict[SettingCodes | int, int] = {
+    SettingCodes.INITIAL_WINDOW_SIZE: most.WIDE_BYTES,
+    SettingCodes.MAX_CONCURRENT_STREAMS: most.WIDE_CALLS,
+}
+_NARROW: dict[SettingCodes | int, int] = {
+    SettingCodes.INITIAL_WINDOW_SIZE: most.NARROW_BYTES,
+    SettingCodes.MAX_CONCURRENT_STREAMS: most.NARROW_CALLS,
+}
+
+
 class _State(H2Connection):
     MAX_CLOSED_STREAMS = most.CLOSED_STREAMS
 
@@ -103,7 +113,9 @@ class GrpcConnection:
         self._sending = asyncio.Lock()
         self._opened = asyncio.Event()
         self._will_flush = False
-        self._is_narrow = False
+        self._is_wide: bool | None = None
+        self._crowded_s = -float("inf")
+        self._is_new = True
         self._is_pinged = False
         self._is_draining = False
         self._last: int | None = None  # no stream beyond it is begun
@@ -119,21 +131,25 @@ class GrpcConnection:
         """
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(most.CONNECTION_BYTES - FIRST_WINDOW)
+        self.fit_windows()
         self._flush()
         try:
-            while await self._step():
-                pass
-        except asyncio.CancelledError:  # its place is needed, or the server ends
-            with suppress(ClientGoneError):
-                self._stop_taking()
-                self._flush()
-            raise
+            await self._serve()
+        except asyncio.CancelledError:
+            # Its place is needed. A call may be on its way: it is answered, and then this
+            # ends as any other; a second time it is at once.
+            self.drain()
+            await self._serve()
         finally:
             tasks = [task for _, task in self._calls.values()]
             for task in tasks:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
+
+    async def _serve(self) -> None:
+        while await self._step():
+            pass
 
     def drain(self) -> None:
         """Announce the end; it comes when the calls under way are answered."""
@@ -161,13 +177,15 @@ class GrpcConnection:
         self._flush_soon()
 
     def fit_windows(self) -> None:
-        """Narrow the windows of calls while memory is short, and widen them after."""
-        is_short = self._commons.is_short(self._loop.time())
-        if is_short is not self._is_narrow:
-            self._is_narrow = is_short
-            size = most.NARROW_BYTES if is_short else most.WIDE_BYTES
+        """Choose wide or narrow windows by how many calls there are, and by memory."""
+        now_s = self._loop.time()
+        if len(self._calls) >= most.WIDE_CALLS:
+            self._crowded_s = now_s
+        is_wide = now_s - max(self._crowded_s, self._commons.short_s) >= most.CALM_S
+        if is_wide is not self._is_wide:
+            self._is_wide = is_wide
             with suppress(H2Error):
-                self._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: size})
+                self._h2.update_settings(_WIDE if is_wide else _NARROW)
             self._flush_soon()
 
     def send_fields(self, number: int, fields: Fields, *, is_last: bool) -> None:
@@ -210,8 +228,8 @@ class GrpcConnection:
 
     async def _step(self) -> bool:
         """Read once, and do what it says; tell whether to go on."""
-        if not await self._commons.room(most.PAUSE_S):
-            self._refuse_last()
+        if self._commons.is_full:
+            await self._make_room()
         data = await self._read()
         if not data:
             return not (self._is_over or self.connection.is_ended)
@@ -239,6 +257,9 @@ class GrpcConnection:
         if self._calls:
             self.connection.idle_since = None
             timeout_s: float = most.PING_S if self._is_pinged else most.KEEPALIVE_S
+        elif self._is_new:  # it has come for a call: nobody is to have its place yet
+            self.connection.idle_since = None
+            timeout_s = self._limits.head_s
         else:
             self.connection.idle_since = self._loop.time()
             timeout_s = self._limits.idle_s
@@ -250,7 +271,9 @@ class GrpcConnection:
         return data
 
     def _was_silent(self) -> bytes:
-        if not self._calls:
+        if self._is_new:
+            self._is_new = False
+        elif not self._calls:
             self._stop_taking()
             self._is_over = True
         elif self._is_pinged:
@@ -273,6 +296,7 @@ class GrpcConnection:
         if (self._last is not None and number > self._last) or not self._commons.enter():
             self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             return
+        self._is_new = False
         stream = self._begin(self, number, event.headers)
         task = self._loop.create_task(self._handle(stream))
         self._calls[number] = (stream, task)
@@ -323,11 +347,14 @@ class GrpcConnection:
                 self._h2.increment_flow_control_window(self._consumed)
             self._consumed = 0
 
-    def _refuse_last(self) -> None:
-        """Refuse the last call that holds something: too much is held altogether."""
-        holding = [stream for stream, _ in self._calls.values() if stream.n_held]
-        if holding:
-            holding[-1].overrun()
+    async def _make_room(self) -> None:
+        """Read nothing while too much is held, here too, unless a message has to come on."""
+        while holding := [stream for stream, _ in self._calls.values() if stream.n_held]:
+            if await self._commons.room(most.PAUSE_S):
+                return
+            if any(stream.is_filling for stream, _ in self._calls.values()):
+                holding[-1].overrun()
+                return
 
     # Going out.
 
@@ -437,7 +464,12 @@ _HANDLERS: dict[type[events.Event], Callable[[GrpcConnection, Any], None]] = {
 
 
 def _make_state(head_bytes: int) -> H2Connection:
-    """Return h2's state with our settings in the first frame that it sends."""
+    """Return h2's state with our settings in the first frame that it sends.
+
+    A client may begin before it has read them, and with what the standard lets it assume:
+    so the first are no less than that. What is less comes behind them, and holds when
+    the client has said that it knows.
+    """
     state = _State(
         H2Configuration(
             client_side=False,
@@ -449,7 +481,7 @@ def _make_state(head_bytes: int) -> H2Connection:
     state.local_settings = Settings(
         client=False,
         initial_values={
-            SettingCodes.MAX_CONCURRENT_STREAMS: most.CALLS_PER_CONNECTION,
+            SettingCodes.MAX_CONCURRENT_STREAMS: most.NARROW_CALLS,
             SettingCodes.MAX_HEADER_LIST_SIZE: head_bytes,
             SettingCodes.INITIAL_WINDOW_SIZE: most.WIDE_BYTES,
             SettingCodes.MAX_FRAME_SIZE: most.FRAME_BYTES,

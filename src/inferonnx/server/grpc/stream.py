@@ -1,9 +1,9 @@
 """One call as its handler sees it: messages come, messages go, a status ends it.
 
-Memory: what comes of a call is held until memory for its message is reserved; all
-calls together may hold `UNRESERVED_BYTES`. While memory is short the windows of calls
-are narrow, so that flow control is the back-pressure and many can wait. When a
-message's memory is reserved, its call's window opens by the whole of it.
+Memory: what comes of a call is held until memory for its message is reserved; the
+windows of calls are so narrow that many can wait, and flow control is the
+back-pressure. When a message's memory is reserved, its call's window opens by the
+whole of it. A client with one call at a time has a wide window from the beginning.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from inferonnx.oip import InvalidRequestError, SlowRequestError, TooLargeError
 from inferonnx.server.bodies import FIRST_BYTES, GrowingBody, allocate, reserve
 from inferonnx.server.codings import Inflater
 from inferonnx.server.grpc.framing import Deframer, encode_prefix
-from inferonnx.server.grpc.limits import NARROW_BYTES
+from inferonnx.server.grpc.limits import NARROW_BYTES, SMALL_BYTES
 from inferonnx.server.grpc.metadata import (
     CallHead,
     closing_fields,
@@ -46,7 +46,7 @@ class Wire(Protocol):
         """Let the client send so much and half the slack at least."""
 
     def fit_windows(self) -> None:
-        """Look whether memory is short, and open no more of the windows then."""
+        """Note that memory is short: windows are not to be wide."""
 
     def send_fields(self, number: int, fields: Fields, *, is_last: bool) -> None:
         """Send header or trailer fields."""
@@ -56,6 +56,24 @@ class Wire(Protocol):
 
     def stop(self, number: int) -> None:
         """Tell the client that nothing of what it still sends is wanted."""
+
+
+class _Nothing:
+    """The reservation of a message that is too small to count."""
+
+    n_bytes = 0
+
+    def try_grow(self, _n_bytes: int) -> bool:
+        return False
+
+    def shrink(self, _n_bytes: int) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+
+NOTHING: Reservation = _Nothing()
 
 
 class Message:
@@ -89,6 +107,7 @@ class Stream:
         figures: Sizes and times so far.
         has_ended: The client has sent all that it will.
         has_opened: Something of the answer was sent.
+        is_filling: A message comes whose memory is reserved.
     """
 
     def __init__(
@@ -112,7 +131,7 @@ class Stream:
         self._error: InferonnxError | None = None
         self._arrived = asyncio.Event()
         self._reserving: asyncio.Task[Reservation] | None = None
-        self._is_filling = False
+        self.is_filling = False
         self._held = 0
         self._reservations: set[Reservation] = set()
         self._loop = asyncio.get_running_loop()
@@ -146,7 +165,7 @@ class Stream:
 
     def renew_window(self) -> None:
         """Open the window by what is missing of a message whose memory is reserved."""
-        if self._is_filling and not self.has_ended:
+        if self.is_filling and not self.has_ended:
             self._wire.open_window(self.number, self._frames.n_missing, slack=NARROW_BYTES)
 
     def overrun(self) -> None:
@@ -205,16 +224,17 @@ class Stream:
             raise _too_large(self._limits.body_bytes)
         if is_compressed:
             beside_bytes += FIRST_BYTES
-        reservation = await self._reserve(n_bytes + beside_bytes)
+        is_small = n_bytes <= SMALL_BYTES and not beside_bytes
+        reservation = await self._reserve(0 if is_small else n_bytes + beside_bytes)
         frames.begin(allocate(n_bytes))
         self._count_held()
-        self._is_filling = True
+        self.is_filling = True
         self.renew_window()
         await self._until(lambda: self.has_ended or not frames.n_missing, pace)
         if frames.n_missing:
             raise _cut_off()
         data = frames.finish()
-        self._is_filling = False
+        self.is_filling = False
         self._count_held()
         return Message(
             await self._inflated(data, reservation) if is_compressed else data, reservation
@@ -266,9 +286,11 @@ class Stream:
             self._wire.stop(self.number)
 
     async def _reserve(self, n_bytes: int) -> Reservation:
+        if not n_bytes:
+            return NOTHING
         reservation = self._ledger.try_reserve(n_bytes)
         if reservation is None:
-            self._commons.wait(self._loop.time())
+            self._commons.short_s = self._loop.time()
             self._wire.fit_windows()
             waiting = reserve(self._ledger, n_bytes, admission_s=self._limits.admission_s)
             self._reserving = asyncio.ensure_future(waiting)

@@ -1,6 +1,7 @@
 """HTTP/2 as no client of gRPC speaks it: by hand, wrong, too much, and cut off."""
 
 import asyncio
+import threading
 import time
 from contextlib import suppress
 
@@ -22,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inferonnx.oip import grpc as codec
-from inferonnx.server.grpc import commons, guard, limits
+from inferonnx.server.grpc import guard, limits
 from inferonnx.server.grpc.framing import PREFIX_BYTES, encode_prefix
 from inferonnx.sizes import MIB
 from serving.h2_client import H2Client
@@ -40,19 +41,26 @@ def test_a_call_is_answered(client):
     assert (reply.status, reply.messages) == (0, [LIVE])
 
 
-def test_the_first_settings_are_ours(server):
+def test_settings_come_first_and_narrow_ones_behind_those_that_are_no_less_than_the_standard(
+    server,
+):
     client = H2Client(server)
-    client.h2.initiate_connection()
-    client.flush()
-    client.receive_until(lambda: len(client.events) > 1)
-    (first,) = [e for e in client.events if isinstance(e, RemoteSettingsChanged)]
-    told = {code: change.new_value for code, change in first.changed_settings.items()}
-    assert told[SettingCodes.MAX_CONCURRENT_STREAMS] == limits.CALLS_PER_CONNECTION
-    assert told[SettingCodes.INITIAL_WINDOW_SIZE] == limits.WIDE_BYTES
-    assert told[SettingCodes.MAX_FRAME_SIZE] == limits.FRAME_BYTES
+    with client.sock:
+        client.h2.initiate_connection()
+        client.flush()
+        client.receive_until(lambda: len(settings_of(client)) == 2)
+    first, second = settings_of(client)
+    assert first[SettingCodes.MAX_CONCURRENT_STREAMS] == limits.NARROW_CALLS
+    assert first[SettingCodes.INITIAL_WINDOW_SIZE] == limits.WIDE_BYTES
+    assert first[SettingCodes.MAX_FRAME_SIZE] == limits.FRAME_BYTES
+    assert second[SettingCodes.MAX_CONCURRENT_STREAMS] == limits.WIDE_CALLS
     (window,) = [e for e in client.events if isinstance(e, WindowUpdated)]
     assert 65_535 + window.delta == limits.CONNECTION_BYTES
-    client.sock.close()
+
+
+def settings_of(client):
+    changed = [e.changed_settings for e in client.events if isinstance(e, RemoteSettingsChanged)]
+    return [{code: one.new_value for code, one in settings.items()} for settings in changed]
 
 
 @pytest.mark.parametrize("n", [1, 1000, 16_000, 17_000, 200_000, 1_000_000])
@@ -101,7 +109,7 @@ def test_calls_on_one_connection_do_not_wait_for_each_other(server, client):
 
 def test_hundred_calls_at_once(client):
     message, data = question(3000)
-    numbers = [client.begin("ModelInfer") for _ in range(limits.CALLS_PER_CONNECTION)]
+    numbers = [client.begin("ModelInfer") for _ in range(limits.NARROW_CALLS)]
     for number in numbers:
         client.send(number, encode_prefix(len(message)) + message, end=True)
     good = [reply for reply in map(client.reply, numbers) if reply.status == 0]
@@ -159,7 +167,7 @@ def test_a_window_that_becomes_narrow_under_a_message_opens_for_all_of_it(start)
 
 
 def test_windows_are_wide_again_when_memory_is_there(start, monkeypatch):
-    monkeypatch.setattr(commons, "CALM_S", 0.2)
+    monkeypatch.setattr(limits, "CALM_S", 0.2)
     server = start(ledger_bytes=2 * MIB)
     kept = server.run(_reserve(server, 2 * MIB))
     message, data = question(10)
@@ -219,37 +227,50 @@ def test_a_message_beyond_the_limit_is_refused_at_its_prefix(start):
         assert client.call("ServerLive").status == 0
 
 
-def test_what_waits_for_memory_has_a_limit_of_its_own(start, monkeypatch):
-    monkeypatch.setattr(limits, "PAUSE_S", 0.1)
+def waiting(client, n, message):
+    """Begin calls that wait for memory, as far as their windows let them."""
+    numbers = [client.begin("ModelInfer") for _ in range(n)]
+    framed = encode_prefix(len(message)) + message
+    for number in numbers:
+        client.send(number, framed[: min(len(framed), limits.NARROW_BYTES)])
+    return numbers, framed[limits.NARROW_BYTES :]
+
+
+def test_nothing_is_read_of_a_client_while_too_much_waits(start):
     server = start(ledger_bytes=4 * MIB)
+    server.grpc.commons._most_bytes = 100_000
     kept = server.run(_reserve(server, 4 * MIB))
-    framed = encode_prefix(2 * MIB) + bytes(limits.WIDE_BYTES - PREFIX_BYTES)
+    message, data = question(10_000)
+    with H2Client(server) as client, H2Client(server) as other:
+        client.begin("ModelStreamInfer")
+        numbers, rest = waiting(client, 20, message)
+        until(lambda: server.grpc.commons.is_full)
+        assert server.grpc.commons.held_bytes < 100_000 + 64 * 1024
+        assert other.call("ServerLive").status == 0  # it holds nothing
+        time.sleep(3 * limits.PAUSE_S)
+        assert not any(client.replies[number].is_over for number in numbers)
+        server.run(_release(kept))
+        for number in numbers:
+            client.send(number, rest, end=True)
+        assert [answered(client.reply(number)) for number in numbers] == [data] * 20
+
+
+def test_a_message_that_has_its_memory_comes_on_though_too_much_waits(start):
+    server = start(ledger_bytes=4 * MIB)
+    server.grpc.commons._most_bytes = 100_000
+    message, data = question(500_000)
     with H2Client(server) as client:
-        numbers = [client.begin("ModelInfer") for _ in range(6)]
-        for number in numbers:  # before the server has said that windows are narrow now
-            for at in range(0, len(framed), 16_384):
-                if client.h2.local_flow_control_window(number):
-                    client.h2.send_data(number, framed[at : at + 16_384])
-            client.flush()
-        refused = [number for number in numbers if _is_refused(client, number)]
+        client.begin("ModelStreamInfer")
+        first = client.begin("ModelInfer")
+        framed = encode_prefix(len(message)) + message
+        client.send(first, framed[:100])
+        until(lambda: server.parts.ledger.used_bytes > 2_000_000)
+        numbers, _ = waiting(client, 20, question(900_000)[0])
+        client.send(first, framed[100:], end=True)
+        assert answered(client.reply(first)) == data
+        refused = [n for n in numbers if client.replies[n].is_over]
         assert 0 < len(refused) < len(numbers)
-        most = limits.UNRESERVED_BYTES + 128 * 1024
-        until(lambda: server.grpc.commons.held_bytes <= most)
-        assert client.call("ServerLive").status in (0, 14)  # it needs memory, too
-    until(lambda: server.grpc.commons.n_calls == 0)
-    server.run(_release(kept))
-
-
-def _is_refused(client, number):
-    end = time.monotonic() + 1
-    client.sock.settimeout(0.2)
-    while not client.replies[number].is_over and time.monotonic() < end:
-        with suppress(TimeoutError):
-            client.receive()
-    client.sock.settimeout(PATIENCE_S)
-    reply = client.replies[number]
-    assert not reply.is_over or reply.status == 14
-    return reply.is_over
+        assert {client.replies[number].status for number in refused} == {14}
 
 
 def test_the_client_s_windows_are_kept_to(server):
@@ -345,6 +366,30 @@ def test_a_drain_answers_what_is_under_way_and_says_where_it_stops(server):
         busy.receive_until(lambda: False)
         assert busy.ended
         draining.result(10)
+
+
+def test_a_connection_whose_place_is_needed_answers_what_was_on_its_way(start):
+    server = start(n_connections=1)
+    message, data = question()
+    found = []
+
+    def ask():
+        with H2Client(server) as second:
+            found.append(second.call("ServerLive").messages)
+
+    with H2Client(server) as first:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        (carrier,) = server.grpc._connections
+        until(lambda: carrier._is_draining)
+        number = first.begin("ModelInfer")  # it has not read that it should not
+        first.send(number, encode_prefix(len(message)) + message, end=True)
+        assert answered(first.reply(number)) == data
+        assert first.goaways[0].last_stream_id == 2**31 - 1
+        first.receive_until(lambda: False)
+        assert first.goaways[-1].last_stream_id == number
+    thread.join(PATIENCE_S)
+    assert found == [[LIVE]]
 
 
 def test_an_idle_connection_ends_with_a_goodbye(start):
@@ -444,8 +489,9 @@ def test_frames_that_say_nothing_end_the_connection(server, client, frame):
 
 
 def test_more_calls_than_were_offered_end_the_connection(server, client):
-    for _ in range(limits.CALLS_PER_CONNECTION):
+    for _ in range(limits.NARROW_CALLS):
         client.begin("ModelStreamInfer")
+    assert client.h2.remote_settings.max_concurrent_streams == limits.NARROW_CALLS
     client.h2.remote_settings.update({SettingCodes.MAX_CONCURRENT_STREAMS: 1000})
     client.h2.remote_settings.acknowledge()
     assert client.call("ServerLive").reset_code is None
