@@ -38,10 +38,10 @@ class Pace:
 
     __slots__ = ("_grace_s", "_rate", "_waited_s", "n_bytes", "total_s")
 
-    def __init__(self, limits: HttpLimits) -> None:
+    def __init__(self, grace_s: float, bytes_per_s: int) -> None:
         """Begin with nothing moved."""
-        self._grace_s = limits.grace_s
-        self._rate = limits.bytes_per_s
+        self._grace_s = grace_s
+        self._rate = bytes_per_s
         self._waited_s = 0.0
         self.n_bytes = 0
         self.total_s = float("inf")
@@ -72,7 +72,7 @@ class Incoming:
         """Begin where the head ended."""
         is_chunked = "transfer-encoding" in head.headers
         self.length = None if is_chunked else int(head.headers.get("content-length", "0"))
-        self.pace = Pace(limits)
+        self.pace = Pace(limits.grace_s, limits.bytes_per_s)
         self._state = state
         self._connection = connection
         self._limits = limits
