@@ -31,6 +31,7 @@ PACKAGES = {
     "dd": "coreutils",
     "haproxy": "haproxy",
     "openssl": "openssl",
+    "gcc": "gcc",
     "qemu-x86_64-static": "qemu-user-static",
     "strace": "strace",
 }

@@ -134,9 +134,9 @@ class LedgerMachine(Machine):
         assert held <= self.ledger.used_bytes <= LEDGER_BYTES
 
     def teardown(self):
-        self.end()
+        with contextlib.closing(self.loop):
+            self.end()
         assert self.ledger.used_bytes == self.ledger.n_waiting == 0
-        self.loop.close()
 
 
 POOL_BYTES = 100
@@ -252,11 +252,11 @@ class PoolMachine(Machine):
         assert not any(holder.held.closed for holder in self.holding)
 
     def teardown(self):
-        if self.ends_abruptly:
-            self.stop_abruptly()
-        else:
-            self.stop()
-        self.loop.close()
+        with contextlib.closing(self.loop):
+            if self.ends_abruptly:
+                self.stop_abruptly()
+            else:
+                self.stop()
 
     def stop(self):
         self.opener.fault = self.opener.facts_fault = self.opener.close_fault = None

@@ -102,7 +102,15 @@ class Server:
     """A listener with its service in a loop of its own."""
 
     def __init__(
-        self, folder, handler=None, *, service=None, identity=None, settings=None, **changes
+        self,
+        folder,
+        handler=None,
+        *,
+        service=None,
+        protocol="http/1.1",
+        identity=None,
+        settings=None,
+        **changes,
     ):
         settings = settings or TlsSettings()
         self.identity = identity or born_identity(
@@ -118,7 +126,7 @@ class Server:
         names = HttpLimits.__dataclass_fields__
         self._http = HttpLimits(**{k: v for k, v in changes.items() if k in names})
         self._tls = ConnectionLimits(**{k: v for k, v in changes.items() if k not in names})
-        self._handler, self._service = handler, service
+        self._handler, self._service, self._protocol = handler, service, protocol
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
         self._thread.start()
@@ -139,7 +147,11 @@ class Server:
             observer=self.notes,
         )
         self.listener = Listener(
-            service, identity=self.identity, limits=self._tls, observer=self.notes
+            service,
+            identity=self.identity,
+            limits=self._tls,
+            protocol=self._protocol,
+            observer=self.notes,
         )
         await self.listener.open("127.0.0.1", 0)
         self._ready.set()

@@ -26,8 +26,8 @@ def facts(*, least=50, full=100, passes=0, batchable=True):
 def numbers(*values, rows=None):
     """Return an int64 tensor (rows, values)."""
     data = b"".join(v.to_bytes(8, "little", signed=True) for v in values)
-    n_rows = rows or 1
-    return Tensor(dtype=DType.INT64, shape=(n_rows, len(values) // n_rows), data=data)
+    n_rows = 1 if rows is None else rows
+    return Tensor(dtype=DType.INT64, shape=(n_rows, len(values) // (n_rows or 1)), data=data)
 
 
 class DoublingModel:
@@ -61,14 +61,18 @@ class DoublingModel:
     def run(self, inputs):
         if self.closed:
             self.opener.wrongs.append("a closed model runs")
-        values = inputs["x"].data.cast("q").tolist()
+        values = inputs["x"].data.cast("q").tolist() if len(inputs["x"].data) else []
         self.batches.append(values)
         self.opened_bytes += 10
         if self.fault is not None:
             raise self.fault
         if self.opener.bad & set(values):
             raise TensorError("a bad input")
-        doubled = numbers(*(2 * v for v in values), rows=inputs["x"].shape[0])
+        doubled = Tensor(
+            dtype=DType.INT64,
+            shape=inputs["x"].shape,
+            data=numbers(*(2 * v for v in values)).data,
+        )
         if self.by_rows:
             return [doubled]
         return [Tensor(dtype=DType.INT64, shape=(1, *doubled.shape), data=doubled.data)]
@@ -109,7 +113,7 @@ class DoublingOpener:
             raise ModelError("there is no such model")
         return self.known[path]
 
-    def open(self, path, data_key, *, share_bytes, concurrency):
+    def open(self, path, data_key, *, share_bytes, concurrency, model_id):
         if data_key != Secret(KEY_BYTES):
             self.wrongs.append("a wiped key")
         if self.fault is not None:

@@ -10,7 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class SteppingExecutor(ThreadPoolExecutor):
-    """Keeps calls until `run_next`; runs them in the caller's thread."""
+    """Keeps calls until `run_next`; runs them in the caller's thread.
+
+    Attributes:
+        calls: What waits: future, function, arguments.
+        on_submit: Told of each function that is handed in.
+    """
 
     def __init__(self, on_submit=lambda call: None):
         super().__init__(max_workers=1)
@@ -20,18 +25,18 @@ class SteppingExecutor(ThreadPoolExecutor):
     def submit(self, call, /, *args, **kwargs):
         future = Future()
         self.on_submit(call)
-        self.calls.append((future, lambda: call(*args, **kwargs)))
+        self.calls.append((future, call, args, kwargs))
         return future
 
     def run_next(self, i=0):
         """Run the i-th call, counted around; do nothing when there is none."""
         if not self.calls:
             return
-        future, call = self.calls.pop(i % len(self.calls))
+        future, call, args, kwargs = self.calls.pop(i % len(self.calls))
         if not future.set_running_or_notify_cancel():
             return
         try:
-            result = call()
+            result = call(*args, **kwargs)
         except BaseException as error:
             future.set_exception(error)
         else:

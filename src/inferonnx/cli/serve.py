@@ -19,7 +19,9 @@ from inferonnx.cli.printing import say
 from inferonnx.control import SETTINGS, parse_config, parse_flags, server_config
 from inferonnx.control.kinds import SWITCH
 from inferonnx.errors import ExitCode
+from inferonnx.report.status import status_page
 from inferonnx.runtime.files import read_file
+from inferonnx.server.context import Page
 from inferonnx.server.log import LEVELS, Log
 from inferonnx.sizes import format_size
 
@@ -115,6 +117,7 @@ def _facts(facts: Started) -> dict[str, object]:
     return {
         "schema": "inferonnx.serve/1",
         "addresses": [f"{_bracketed(host)}:{port}" for host, port in facts.addresses],
+        "grpc_addresses": [f"{_bracketed(host)}:{port}" for host, port in facts.grpc_addresses],
         "public_key": facts.public_key_hash.hex(),
         "config": facts.config_digest.hex(),
         "memory_bytes": facts.memory_bytes,
@@ -129,6 +132,8 @@ def _facts(facts: Started) -> dict[str, object]:
 def _tell(facts: Started, config: ServerConfig) -> None:
     for host, port in facts.addresses:
         say(f"serving      https://{_bracketed(host)}:{port}")
+    for host, port in facts.grpc_addresses:
+        say(f"gRPC         {_bracketed(host)}:{port}")
     say(f"public key   sha256 {facts.public_key_hash.hex()}")
     say(
         f"memory       {format_size(facts.memory_bytes)}: {format_size(facts.floor_bytes)} for the "
@@ -149,5 +154,6 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _page() -> bytes:
-    return b""
+def _page() -> Page:
+    content, policy = status_page()
+    return Page(content=content, policy=policy)

@@ -221,9 +221,15 @@ def _raw_string(raw: RawRequest, spec: TensorSpec, signature: ModelSignature) ->
 
 
 def _dims(spec: TensorSpec, signature: ModelSignature) -> tuple[int, ...]:
-    """Return the shape with a batch of one where the model is batched."""
+    """Return the shape with a batch of one where the model is batched.
+
+    So is one whose rows can be joined, unless the rows are the only thing free about it:
+    then the bytes say how many there are. Strings never do.
+    """
     shape = spec.shape or ()
-    return (1, *shape[1:]) if signature.max_batch_size and shape else shape
+    is_unsaid = shape.count(ANY_SIZE) > 1 or (spec.dtype is DType.STRING and len(shape) > 1)
+    is_batched = signature.max_batch_size > 0 or (signature.has_free_batch and is_unsaid)
+    return (1, *shape[1:]) if shape and is_batched else shape
 
 
 def _quoted(names: Iterable[str]) -> str:

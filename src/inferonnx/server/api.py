@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inferonnx.control import Caller, How, Role, identify, require
+from inferonnx.control import Caller, identify, require
 from inferonnx.errors import InferonnxError
 from inferonnx.server.context import Call
 from inferonnx.server.endpoints_oip import OipEndpoints
@@ -12,6 +12,7 @@ from inferonnx.server.endpoints_own import OwnEndpoints
 from inferonnx.server.endpoints_uploads import UploadEndpoints
 from inferonnx.server.replies import code_of, failure
 from inferonnx.server.routes import ROUTES, find_route
+from inferonnx.server.telling import shown_caller
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,7 +53,7 @@ class Api:
             route, segments = find_route(exchange.head.method, exchange.head.path)  # (1)
             details["path"] = route.path
             caller = self._caller(exchange)  # (2)
-            details["caller"] = _shown(caller)
+            details["caller"] = shown_caller(caller)
             if route.roles is not None:
                 require(caller, *route.roles)  # (3)
             call = Call(exchange=exchange, segments=segments, caller=caller)
@@ -78,9 +79,3 @@ def _endpoint(homes: tuple[object, ...], name: str) -> Endpoint:
         if found is not None:
             return found
     raise AttributeError(f"no endpoint is called {name!r}")
-
-
-def _shown(caller: Caller) -> str:
-    words = caller.how.value if not caller.name else f"{caller.how.value} {caller.name}"
-    anonymous = caller.how is How.ANONYMOUS and Role.INFER not in caller.roles
-    return "nobody" if anonymous else words

@@ -5,7 +5,7 @@ share one receive buffer: asyncio fills it, and it is decrypted before the loop 
 on, straight into the memory of whoever waits (a request's body), or into a small
 store of the connection. Rules that must hold:
 
-- A store never grows beyond `AHEAD_BYTES` and one read: then the transport pauses,
+- A store never grows beyond `ahead_bytes` and one read: then the transport pauses,
   and TCP holds the client back.
 - Not more than `SEND_BYTES` wait for a slow client: `drain` between writes.
 - The end of the stream is the client's close_notify or FIN. TLS clients do not
@@ -75,6 +75,7 @@ class Connection(asyncio.BufferedProtocol):
     Attributes:
         peer: Who is at the other end; its certificate is known after `handshake`.
         alpn: The protocol that was agreed on, or None where the client named none.
+        ahead_bytes: Received of it without anybody waiting; whoever raises it counts that.
         idle_since: Loop time since which nothing is under way; None while something is.
         is_ended: The client closed its side, or was lost.
         is_closing: We have closed our side, and throw away what still comes.
@@ -100,6 +101,7 @@ class Connection(asyncio.BufferedProtocol):
         "_tls",
         "_transport",
         "_writer",
+        "ahead_bytes",
         "alpn",
         "idle_since",
         "is_closing",
@@ -115,6 +117,7 @@ class Connection(asyncio.BufferedProtocol):
         """Begin before the handshake."""
         self.peer = peer
         self.alpn: str | None = None
+        self.ahead_bytes = AHEAD_BYTES
         self.idle_since: float | None = None
         self.is_ended = False
         self.received_bytes = 0
@@ -149,7 +152,9 @@ class Connection(asyncio.BufferedProtocol):
         """Offer the shared buffer, and little of it where nobody waits for much."""
         del sizehint
         is_waited_for = self._target is not None and len(self._target) > AHEAD_BYTES
-        return self._receive if is_waited_for or self.is_closing else self._receive[:AHEAD_BYTES]
+        if is_waited_for or self.is_closing:
+            return self._receive
+        return self._receive[: self.ahead_bytes]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Decrypt what came."""
@@ -163,7 +168,7 @@ class Connection(asyncio.BufferedProtocol):
             self._incoming.write(received[at : at + FEED_BYTES])
             self._step()
         self._flush()
-        if len(self._ahead) >= AHEAD_BYTES and not self._is_paused:
+        if len(self._ahead) >= self.ahead_bytes and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
 
@@ -244,6 +249,10 @@ class Connection(asyncio.BufferedProtocol):
             return self._filled
         finally:
             self._target = None
+
+    def interrupt(self) -> None:
+        """Let a `read` that waits return b"" now, though the client has not left."""
+        self._wake_reader()
 
     def unread(self, data: bytes | bytearray) -> None:
         """Put back what was read too much; the next `read` returns it first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from inferonnx.server.pool import Pool
     from inferonnx.server.repository import Repository
     from inferonnx.server.uploads import Uploads
+
+
+class Page(NamedTuple):
+    """What is shown to who looks at the server with a browser.
+
+    Attributes:
+        content: HTML, in UTF-8.
+        policy: What a browser may do with it: its Content-Security-Policy.
+    """
+
+    content: bytes
+    policy: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,7 +44,7 @@ class Context:
         pool: Which models are open.
         models: Which models there are.
         ledger: Memory of requests.
-        page: The status page, by content type; empty where there is none.
+        page: The status page; None where there is none.
         owner: Whom the server obeys; None where nobody was named and nobody came yet.
         n_connections: Tells how many are open.
         clock_s: Seconds since 1970.
@@ -51,7 +63,7 @@ class Context:
     ledger: Ledger
     clock_s: Callable[[], float]
     version: str
-    page: bytes = b""
+    page: Page | None = None
     owner: bytes | None = None
     n_connections: Callable[[], int] = field(default=lambda: 0)
     started_s: float = 0

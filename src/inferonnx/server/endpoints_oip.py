@@ -9,20 +9,17 @@ from inferonnx.errors import ModelNotReadyError
 from inferonnx.oip import (
     HEADER_LENGTH_NAME,
     Limits,
-    ModelSignature,
     RawRequest,
     UnsupportedError,
-    check_request,
     encode_infer_response,
-    make_response,
     parse_header_length,
     parse_infer_request,
-    parse_model_version,
     resolve_raw,
     unknown_model,
 )
 from inferonnx.oip import messages as documents
 from inferonnx.server import replies
+from inferonnx.server.answers import REPLY_BYTES, Answers, shared_memory_refused
 from inferonnx.server.messages import Reply
 from inferonnx.server.models import READY
 from inferonnx.sizes import KIB
@@ -31,10 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any, TypeVar
 
-    from inferonnx.oip import InferRequest
+    from inferonnx.oip import InferRequest, InferResponse
     from inferonnx.server.context import Call, Context
     from inferonnx.server.models import ModelView
-    from inferonnx.server.scheduler import Answer
 
     T = TypeVar("T")
 
@@ -45,9 +41,6 @@ as a list of Python's numbers for a moment 32 bytes; measured by `oip.json_data`
 SLOW_JSON_BYTES = 128 * KIB
 """JSON beyond this is parsed in a thread: it would hold up all other connections."""
 
-REPLY_BYTES = 64 * KIB
-"""Reserved with each request for its reply; what is beyond is counted with the model."""
-
 
 class OipEndpoints:
     """Answers of the protocol."""
@@ -55,10 +48,11 @@ class OipEndpoints:
     def __init__(self, context: Context) -> None:
         """Answer for one server."""
         self._context = context
+        self._answers = Answers(context)
 
     async def server_metadata(self, _call: Call) -> Reply:
         """Say name, version and extensions."""
-        return replies.document(documents.server_metadata("inferonnx", self._context.version))
+        return replies.document(self._answers.server_metadata())
 
     async def live(self, _call: Call) -> Reply:
         """Say that the process answers."""
@@ -66,24 +60,17 @@ class OipEndpoints:
 
     async def ready(self, _call: Call) -> Reply:
         """Say whether all models that could be ready are."""
-        draining = self._context.is_draining
-        broken = any(view.reason and view.state == READY for view in self._context.models.views())
-        status = 503 if draining else 400 if broken else 200
-        return replies.document(documents.server_ready(ready=status == 200), status=status)
+        ready = self._answers.is_ready
+        status = 200 if ready else 503 if self._context.is_draining else 400
+        return replies.document(documents.server_ready(ready=ready), status=status)
 
     async def model_metadata(self, call: Call) -> Reply:
         """Say what a model takes and gives."""
-        view, signature = self._ready(call)
-        versions = self._context.models.ready_versions(view.stored.name)
-        if call.segments.get("version"):
-            versions = [view.stored.version]
-        return replies.document(
-            documents.model_metadata(view.stored.name, map(str, versions), signature)
-        )
+        return replies.document(self._answers.model_metadata(*_named(call)))
 
     async def model_ready(self, call: Call) -> Reply:
         """Say whether a model answers."""
-        view = self._find(call)
+        view = self._answers.find(*_named(call))
         ready = view.state == READY
         return replies.document(
             documents.model_ready(view.stored.name, ready=ready), status=200 if ready else 400
@@ -91,22 +78,15 @@ class OipEndpoints:
 
     async def model_config(self, call: Call) -> Reply:
         """Say how a model is served, in Triton's terms."""
-        view, signature = self._ready(call)
-        return replies.document(documents.model_config(view.stored.name, signature))
+        return replies.document(self._answers.model_config(*_named(call)))
 
     async def model_statistics(self, call: Call) -> Reply:
         """Say what one model has done."""
-        view = self._find(call)
-        if call.segments.get("version"):
-            views = [view]
-        else:
-            name = view.stored.name
-            views = [v for v in self._context.models.views() if v.stored.name == name]
-        return _statistics(views)
+        return replies.document(self._answers.statistics(*_named(call)))
 
     async def all_statistics(self, _call: Call) -> Reply:
         """Say what all models have done."""
-        return _statistics(self._context.models.views())
+        return replies.document(self._answers.statistics())
 
     async def infer(self, call: Call) -> Reply:
         """Compute an answer.
@@ -114,7 +94,8 @@ class OipEndpoints:
         The body is read only when the model is known to be ready, into memory that is
         reserved first; a client that leaves is computed for no more.
         """
-        view, signature = self._ready(call)
+        target = self._answers.target(*_named(call))
+        view = target.view
         exchange = call.exchange
         exchange.figures.details |= {"model": view.stored.name, "version": view.stored.version}
         is_json = HEADER_LENGTH_NAME.lower() not in exchange.head.headers
@@ -125,12 +106,10 @@ class OipEndpoints:
         )
         request = await self._parsed(call, view, body, header_length)
         if isinstance(request, RawRequest):
-            request = resolve_raw(request, signature)
-        inputs = check_request(request, signature)
-        timeout_s = request.timeout_us / 1e6 or self._context.config.request_timeout_s
-        answer = await unless_gone(call, view.queue.infer(inputs, timeout_s=timeout_s))
-        exchange.figures.engine_s = answer.timing.infer_ns / 1e9
-        return _infer_reply(request, signature, view, answer)
+            request = resolve_raw(request, target.signature)
+        inferred = await unless_gone(call, self._answers.infer(target, request))
+        exchange.figures.engine_s = inferred.engine_s
+        return _infer_reply(request, inferred.response)
 
     async def _parsed(
         self, call: Call, view: ModelView, body: memoryview, header_length: int | None
@@ -158,24 +137,15 @@ class OipEndpoints:
 
     async def generate(self, call: Call) -> Reply:
         """Refuse: no model here generates text."""
-        self._find(call)
+        self._answers.find(*_named(call))
         raise UnsupportedError("generate is not supported: models here answer `infer`")
 
     async def index(self, call: Call) -> Reply:
         """List the repository."""
-        from inferonnx.oip.repository import IndexEntry, parse_index_request, repository_index
+        from inferonnx.oip.repository import parse_index_request
 
-        body = await call.exchange.read_body(self._context.ledger, limit_bytes=64 * KIB)
-        entries = [
-            IndexEntry(
-                name=view.stored.name,
-                version=str(view.stored.version),
-                state="READY" if view.state == READY else "UNAVAILABLE",
-                reason=view.reason,
-            )
-            for view in self._context.models.views()
-        ]
-        return replies.document(repository_index(entries, ready=parse_index_request(body)))
+        body = await call.exchange.read_body(self._context.ledger, limit_bytes=1024 * KIB)
+        return replies.document(self._answers.index(ready=parse_index_request(body)))
 
     async def load(self, call: Call) -> Reply:
         """Open a model that is unlocked."""
@@ -184,10 +154,7 @@ class OipEndpoints:
         parse_load_request(
             await call.exchange.read_body(self._context.ledger, limit_bytes=1024 * KIB)
         )
-        view = self._find(call)
-        if view.state != READY:
-            raise ModelNotReadyError(f"failed to load '{view.stored.name}': {view.reason}")
-        await self._context.models.open(view.stored.name, view.stored.version)
+        await self._answers.load(call.segments["name"])
         return replies.empty()
 
     async def unload(self, call: Call) -> Reply:
@@ -197,9 +164,7 @@ class OipEndpoints:
         parse_unload_request(
             await call.exchange.read_body(self._context.ledger, limit_bytes=64 * KIB)
         )
-        name = self._find(call).stored.name
-        for version in self._context.models.ready_versions(name):
-            await self._context.models.lock(name, version)
+        await self._answers.unload(call.segments["name"])
         return replies.empty()
 
     async def load_elsewhere(self, _call: Call) -> Reply:
@@ -231,11 +196,10 @@ class OipEndpoints:
         return await self._unchanged(call, log_settings())
 
     async def _unchanged(self, call: Call, settings: dict[str, Any]) -> Reply:
-        from inferonnx.oip.settings import check_settings, parse_settings
+        from inferonnx.oip.settings import parse_settings
 
         body = await call.exchange.read_body(self._context.ledger, limit_bytes=64 * KIB)
-        check_settings(parse_settings(body), settings)
-        return replies.document(settings)
+        return replies.document(self._answers.unchanged(settings, parse_settings(body)))
 
     async def no_regions(self, _call: Call) -> Reply:
         """List shared memory: there is none."""
@@ -247,15 +211,7 @@ class OipEndpoints:
 
     async def register(self, _call: Call) -> Reply:
         """Refuse: memory that the host shares is no place for an enclave's data."""
-        raise UnsupportedError("shared memory is not supported: the host could read it")
-
-    def _find(self, call: Call) -> ModelView:
-        version = parse_model_version(_version_text(call))
-        return self._context.models.find(call.segments["name"], version)
-
-    def _ready(self, call: Call) -> tuple[ModelView, ModelSignature]:
-        view = self._find(call)
-        return view, self._context.models.signature(view)
+        raise shared_memory_refused()
 
 
 async def unless_gone(call: Call, work: Coroutine[Any, Any, T]) -> T:
@@ -276,28 +232,17 @@ async def unless_gone(call: Call, work: Coroutine[Any, Any, T]) -> T:
         task.cancel()
 
 
-def _version_text(call: Call) -> str:
+def _named(call: Call) -> tuple[str, str]:
+    """Return the model and the version that a path names."""
     text = call.segments.get("version", "")
     if text and not (text.isascii() and text.isdigit()):
         raise unknown_model(call.segments["name"], text)  # Triton's path takes digits alone
-    return text
+    return call.segments["name"], text
 
 
-def _infer_reply(
-    request: InferRequest, signature: ModelSignature, view: ModelView, answer: Answer
-) -> Reply:
-    response = make_response(
-        request, signature, answer.outputs, model_version=str(view.stored.version)
-    )
+def _infer_reply(request: InferRequest, response: InferResponse) -> Reply:
     pieces, header_length, content_type = encode_infer_response(response, request)
     headers = [("Content-Type", content_type)]
     if header_length is not None:
         headers.append((HEADER_LENGTH_NAME, str(header_length)))
     return Reply(status=200, headers=headers, pieces=pieces, is_compressible=True)
-
-
-def _statistics(views: Any) -> Reply:
-    from inferonnx.oip.statistics import model_statistics
-    from inferonnx.server.reporting import statistics_of
-
-    return replies.document(model_statistics(map(statistics_of, views)))

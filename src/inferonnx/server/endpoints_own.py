@@ -22,6 +22,7 @@ from inferonnx.control import (
 )
 from inferonnx.crypto import Secret, wipe
 from inferonnx.errors import OwnerRefusedError, UnauthenticatedError
+from inferonnx.oip import NotFoundError
 from inferonnx.sealed import DATA_KEY_BYTES
 from inferonnx.server import replies
 from inferonnx.server.messages import HttpError, Reply
@@ -41,19 +42,13 @@ HTML = "text/html; charset=utf-8"
 
 PAGE_HEADERS = (
     ("Content-Type", HTML),
-    # Nothing but the page itself: no other origin, no inline script by injection.
-    (
-        "Content-Security-Policy",
-        (
-            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-            "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-            "frame-ancestors 'none'"
-        ),
-    ),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Cache-Control", "no-store"),
 )
+"""Of the page, besides its own policy: nothing else opens, embeds or keeps it."""
 
 
 class OwnEndpoints:
@@ -65,7 +60,11 @@ class OwnEndpoints:
 
     async def page(self, _call: Call) -> Reply:
         """Give the status page; it holds no data, and asks for it with the viewer's token."""
-        return Reply(status=200, headers=PAGE_HEADERS, pieces=(self._context.page,))
+        page = self._context.page
+        if page is None:
+            raise NotFoundError("Not Found")
+        policy = ("Content-Security-Policy", page.policy)
+        return Reply(status=200, headers=(*PAGE_HEADERS, policy), pieces=(page.content,))
 
     async def metrics(self, _call: Call) -> Reply:
         """Give a scrape."""

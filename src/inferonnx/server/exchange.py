@@ -87,6 +87,9 @@ class Exchange:
             reservation = await self.reserve(ledger, FIRST_BYTES + beside_bytes)
             body = await self._read_into(GrowingBody(reservation, limit_bytes=limit), coding, limit)
         else:
+            # Slower than this it would not end in time either, and would only hold memory that
+            # others wait for: who announces much and sends little is told at once.
+            self._incoming.pace.hasten(length / self._limits.body_s)
             await self.reserve(ledger, length + beside_bytes)
             body = allocate(length)
             await self._incoming.fill(body)

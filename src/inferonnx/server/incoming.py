@@ -38,10 +38,10 @@ class Pace:
 
     __slots__ = ("_grace_s", "_rate", "_waited_s", "n_bytes", "total_s")
 
-    def __init__(self, grace_s: float, bytes_per_s: int) -> None:
-        """Begin with nothing moved."""
-        self._grace_s = grace_s
-        self._rate = bytes_per_s
+    def __init__(self, limits: HttpLimits, *, grace_s: float | None = None) -> None:
+        """Begin with nothing moved, by default with the start that a body has."""
+        self._grace_s = limits.grace_s if grace_s is None else grace_s
+        self._rate: float = limits.bytes_per_s
         self._waited_s = 0.0
         self.n_bytes = 0
         self.total_s = float("inf")
@@ -51,6 +51,10 @@ class Pace:
         """Time until patience ends."""
         earned = self._grace_s + self.n_bytes / self._rate
         return max(0.0, min(earned, self.total_s) - self._waited_s)
+
+    def hasten(self, bytes_per_s: float) -> None:
+        """Expect at least so much."""
+        self._rate = max(self._rate, bytes_per_s)
 
     def note(self, n_bytes: int, waited_s: float) -> None:
         """Count what moved, and the wait for it."""
@@ -72,7 +76,7 @@ class Incoming:
         """Begin where the head ended."""
         is_chunked = "transfer-encoding" in head.headers
         self.length = None if is_chunked else int(head.headers.get("content-length", "0"))
-        self.pace = Pace(limits.grace_s, limits.bytes_per_s)
+        self.pace = Pace(limits)
         self._state = state
         self._connection = connection
         self._limits = limits
@@ -153,7 +157,11 @@ class Incoming:
                 n_bytes += len(event.data)
                 if n_chunks > self._limits.n_chunks:
                     raise HttpError(
-                        400, f"the body has more than {self._limits.n_chunks} chunks", close=True
+                        400,
+                        "Chunked request body exceeds maximum of "
+                        f"{self._limits.n_chunks} non-empty chunks. Send fewer or larger HTTP "
+                        "chunks.",  # Triton's words, which its tests look for
+                        close=True,
                     )
                 if n_bytes > limit_bytes:
                     raise too_large(limit_bytes)

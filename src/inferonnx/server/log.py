@@ -21,6 +21,7 @@ FIELDS = {
     "method": str,
     "path": str,  # the route, not what the client wrote
     "status": int,
+    "grpc": int,  # status code of a call
     "number": int,  # of the request, from the start of the server
     "ms": float,  # from its first byte to the last of the reply
     "engine_ms": float,  # of that, inside the engine

@@ -121,7 +121,8 @@ class Models:
         """Make a version ready.
 
         (1) The key is this file's, by the header's commitment. (2) Its manifest is
-        authentic. (3) Its sealed name is the one that it is served under.
+        authentic. (3) It is the model that was there when it was listed, and that its
+        owner has named. (4) Its sealed name is the one that it is served under.
 
         Raises:
             InferonnxError: One of these fails, or it can't be served in this memory.
@@ -131,7 +132,13 @@ class Models:
             raise ModelNotReadyError(found.stored.problem)
         model = (name, version)
         facts = await self._pool.admit(model, found.stored.path, data_key)  # (1) (2)
-        if facts.name != name:  # (3)
+        if facts.model_id != found.stored.model_id:  # (3)
+            await self._pool.withdraw(model)
+            raise PinError(
+                "the file is another than when the server listed it",
+                hint="Start the server again, or push the model.",
+            )
+        if facts.name != name:  # (4)
             await self._pool.withdraw(model)
             raise PinError(
                 "the name that is sealed in the model is another than it is stored under",

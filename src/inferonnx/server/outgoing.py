@@ -68,7 +68,7 @@ async def send_reply(
 
 async def _send(connection: Connection, pieces: Sequence[Bytes], limits: HttpLimits) -> None:
     loop = asyncio.get_running_loop()
-    pace = Pace(limits.reply_s, limits.bytes_per_s)
+    pace = Pace(limits, grace_s=limits.reply_s)
     for i, lot in enumerate(lots(pieces, SEND_BYTES)):
         if i:
             await asyncio.sleep(0)  # a long reply must not hold up the others

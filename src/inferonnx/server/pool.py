@@ -295,6 +295,7 @@ class Pool:
                     slot.data_key,
                     share_bytes=slot.share_bytes,
                     concurrency=self.concurrency,
+                    model_id=slot.facts.model_id,
                 )
             )
 

@@ -26,6 +26,7 @@ class ModelFacts(NamedTuple):
             arena that all open models have in common and that never shrinks while one
             of them is open.
         is_batchable: The first axis of all inputs and outputs is free.
+        model_id: Of the file that was read.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ModelFacts(NamedTuple):
     full_bytes: int
     pass_bytes: int
     is_batchable: bool
+    model_id: bytes = b""
 
 
 class Residency(NamedTuple):
@@ -82,13 +84,22 @@ class Opener(Protocol):
                 was sealed for another machine, or it can't be served.
         """
 
-    def open(self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int) -> OpenModel:
+    def open(
+        self,
+        path: str,
+        data_key: Secret,
+        *,
+        share_bytes: int,
+        concurrency: int,
+        model_id: bytes,
+    ) -> OpenModel:
         """Make a model ready to run within a share of the process's memory.
 
         As many calls share its passes as the share holds, up to `concurrency`.
 
         Raises:
-            InferonnxError: As `facts`, or the share does not hold it.
+            InferonnxError: As `facts`, or the file is another model than `model_id` by
+                now, or the share does not hold it.
         """
 
 

@@ -1,9 +1,9 @@
-"""Replies of endpoints, and what an error becomes on the wire: the one table for HTTP."""
+"""Replies of endpoints, and what an error becomes on the wire: the one table for HTTP and gRPC."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import (
     AuthenticationError,
@@ -27,7 +27,7 @@ from inferonnx.errors import (
     UploadLockedError,
     UploadOffsetError,
 )
-from inferonnx.oip import OipError, as_oip_error, encode_error
+from inferonnx.oip import ERRORS, OipError, as_oip_error, encode_error
 from inferonnx.oip.messages import encode_document
 from inferonnx.server.messages import JSON, HttpError, Reply
 
@@ -77,6 +77,33 @@ class WithHeadersError(InferonnxError):
         self.headers = headers
 
 
+GRPC_CODES: dict[int, int] = {
+    **dict(reversed(list(ERRORS.values()))),  # 400 is INVALID_ARGUMENT
+    410: 5,  # NOT_FOUND: it was there
+    415: 3,  # INVALID_ARGUMENT
+    422: 9,  # FAILED_PRECONDITION: the file is not what it should be
+    423: 14,  # UNAVAILABLE: somebody else uses it
+    431: 8,  # RESOURCE_EXHAUSTED
+}
+"""Status code of gRPC for each status of HTTP; errors of the protocol have their own."""
+
+
+class Verdict(NamedTuple):
+    """What a client is told about an error.
+
+    Attributes:
+        status: Of HTTP.
+        grpc_code: Of gRPC.
+        sentence: What went wrong, and what to do.
+        retry_after_s: When to try again; 0 says nothing about it.
+    """
+
+    status: int
+    grpc_code: int
+    sentence: str
+    retry_after_s: int
+
+
 def document(content: object, *, status: int = 200) -> Reply:
     """Return a reply of JSON."""
     return Reply(
@@ -94,27 +121,39 @@ def text(content: str, content_type: str) -> Reply:
     return Reply(status=200, headers=(("Content-Type", content_type),), pieces=(content.encode(),))
 
 
+def verdict(error: Exception) -> Verdict:
+    """Return what the client is told about an error: one sentence, with its codes."""
+    if isinstance(error, HttpError):
+        after = next((int(v) for k, v in error.headers if k == "Retry-After"), 0)
+        return Verdict(error.status, GRPC_CODES.get(error.status, 2), error.message, after)
+    if isinstance(error, WithHeadersError):
+        return verdict(error.error)
+    told = as_oip_error(error)
+    status = next((s for kind, s in STATUSES if isinstance(error, kind)), told.status)
+    code = told.grpc_code if status == told.status else GRPC_CODES[status]
+    sentence = told.message
+    if isinstance(error, InferonnxError) and error.hint and not isinstance(error, OipError):
+        sentence = f"{error.message}. {error.hint}"
+    after = getattr(error, "retry_after_s", 0) or getattr(told, "retry_after_s", 0)
+    return Verdict(status, code, sentence, after or int(status in (423, 503)))
+
+
 def failure(error: Exception) -> Reply:
-    """Return what the client is told about an error: one sentence, in the protocol's form."""
+    """Return what the client is told about an error, in the protocol's form over HTTP."""
     if isinstance(error, HttpError):
         return error.reply()
     if isinstance(error, WithHeadersError):
         reply = failure(error.error)
         return replace(reply, headers=(*reply.headers, *error.headers))
-    told = as_oip_error(error)
-    status = next((s for kind, s in STATUSES if isinstance(error, kind)), told.status)
-    sentence: OipError | str = told
-    if isinstance(error, InferonnxError) and error.hint and not isinstance(error, OipError):
-        sentence = f"{error.message}. {error.hint}"
+    told = verdict(error)
     headers = [("Content-Type", JSON)]
-    after = getattr(error, "retry_after_s", 0) or getattr(told, "retry_after_s", 0)
-    if status in (423, 503):
-        headers.append(("Retry-After", str(after or 1)))
-    if status == 401:
+    if told.retry_after_s:
+        headers.append(("Retry-After", str(told.retry_after_s)))
+    if told.status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
-    if status == 405:
+    if told.status == 405:
         headers.append(("Allow", "GET, POST"))
-    return Reply(status=status, headers=headers, pieces=(encode_error(sentence),))
+    return Reply(status=told.status, headers=headers, pieces=(encode_error(told.sentence),))
 
 
 def code_of(error: Exception) -> str:

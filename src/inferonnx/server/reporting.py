@@ -78,6 +78,9 @@ def status(context: Context) -> dict[str, Any]:
             "budget_bytes": sample.budget_bytes,
             "resident_bytes": sample.resident_bytes,
             "peak_bytes": sample.peak_resident_bytes,
+            "server_bytes": sample.budget_bytes
+            - context.pool.total_bytes
+            - sample.request_limit_bytes,
             "models_bytes": context.pool.used_bytes,
             "models_limit_bytes": context.pool.total_bytes,
             "requests_bytes": sample.request_bytes,
@@ -133,6 +136,7 @@ def _status_of(view: ModelView) -> dict[str, Any]:
         "infer_ns": counts.infer.ns,
         "opened_bytes": counts.streamed_bytes,
         "latency": latencies,
+        "latency_steps": [[ns / 1e6, n] for ns, n in counts.histogram_ns()],
     }
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inferonnx.control import How, Role
 from inferonnx.server.observer import Observer
 
 if TYPE_CHECKING:
+    from inferonnx.control import Caller
     from inferonnx.server.connection import Peer
     from inferonnx.server.log import Log
     from inferonnx.server.messages import ExchangeFigures, Head
@@ -56,3 +58,10 @@ class LogObserver(Observer):
     def failed(self, reference: str, error: BaseException) -> None:
         """Tell of a bug of ours, by its kind alone: its text could hold anything."""
         self._log.event("bug", level="error", request=reference, code=type(error).__name__)
+
+
+def shown_caller(caller: Caller) -> str:
+    """Return how a caller proved who it is, for logs."""
+    words = caller.how.value if not caller.name else f"{caller.how.value} {caller.name}"
+    anonymous = caller.how is How.ANONYMOUS and Role.INFER not in caller.roles
+    return "nobody" if anonymous else words

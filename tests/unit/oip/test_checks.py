@@ -182,6 +182,8 @@ def single(dtype: DType, *shape: int, most: int = 0) -> ModelSignature:
         (single(DType.FLOAT, -1, 2), b"", (0, 2)),
         (single(DType.FLOAT, -1, -1, most=8), bytes(16), (1, 4)),
         (single(DType.FLOAT, -1, 2, -1, most=8), bytes(16), (1, 2, 2)),
+        (single(DType.FLOAT, -1, -1), bytes(16), (1, 4)),
+        (single(DType.FLOAT, -1, 2, -1), bytes(16), (1, 2, 2)),
         (single(DType.FLOAT, -1, 0), b"", (0, 0)),
         (single(DType.FLOAT), bytes(4), ()),
     ],
@@ -209,6 +211,12 @@ def test_a_raw_string_is_the_whole_body(shape: tuple[int, ...]) -> None:
     assert found.tensor.strings[0].encode(errors="surrogateescape") == b"\xffa\0"
 
 
+def test_a_raw_string_is_one_row_of_one_string() -> None:
+    raw = RawRequest(model_name="m", data=memoryview(b"a"))
+    (found,) = resolve_raw(raw, single(DType.STRING, -1, 1)).inputs
+    assert found.tensor.shape == (1, 1)
+
+
 BYTE_ONLY = "For BYTE datatype raw input 'x', the model must have input shape [1]"
 
 
@@ -216,7 +224,7 @@ BYTE_ONLY = "For BYTE datatype raw input 'x', the model must have input shape [1
     ("signature_", "data", "message"),
     [
         (
-            single(DType.FLOAT, -1, -1),
+            single(DType.FLOAT, -1, -1, -1),
             b"",
             (
                 "The shape of the raw input 'x' can not be deduced because there are more than one "

@@ -1,4 +1,5 @@
 import array
+import threading
 
 import pytest
 from onnx import TensorProto, helper
@@ -37,6 +38,35 @@ def test_run_reads_weights_from_the_buffer_that_they_are_bound_to(environment, f
         buffer.view[:] = array.array("f", weights).tobytes()
         (y,) = session.run([x])
         assert numbers(dump(environment, y)) == [weights[0], 2 * weights[1]]
+    session.close()
+    buffer.close()
+
+
+def test_calls_of_one_session_run_at_once_on_inputs_of_their_own(environment, floats):
+    product = model(
+        [helper.make_node("Mul", ["x", "w"], ["y"])], [value("x"), value("w")], [value("y")]
+    )
+    session = OrtSession(environment, product, ["x"], ["y"], ["w"])
+    n = 1000
+    buffer = PrivateBuffer(4 * n)
+    buffer.view[:] = array.array("f", [2.0] * n).tobytes()
+    session.bind([borrow(environment, buffer, buffer.address, (DType.FLOAT, (n,), 4 * n))])
+    wrong, start = [], threading.Barrier(4)
+
+    def work(i):
+        x = load(environment, floats(*[i] * n))
+        start.wait()
+        for _ in range(300):
+            (y,) = session.run([x])
+            if numbers(dump(environment, y)) != [2.0 * i] * n:
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
     session.close()
     buffer.close()
 

@@ -499,6 +499,15 @@ def test_a_slow_body_is_answered_and_its_memory_given_back(start, begin, frame):
     assert server.budget.used == 0
 
 
+def test_who_announces_much_must_send_much(start):
+    """By the least rate alone, these hundred bytes would be good for a hundred seconds."""
+    server = start(grace_s=0.2, bytes_per_s=1, body_s=200)
+    with server.raw() as sock:
+        sock.sendall(post(bytes(10_000_000))[:-10_000_000] + bytes(100))
+        assert error(answers(everything(sock))[0])[0] == 408
+    assert server.budget.used == 0
+
+
 def test_a_body_that_trickles_for_ever_ends_with_the_total(start):
     server = start(body_s=0.3, linger_s=0.1)
     with server.raw() as sock:

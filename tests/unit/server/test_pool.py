@@ -1,6 +1,7 @@
 """What a pool does in one order of events each; any order is in tests/properties."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -28,6 +29,7 @@ class World:
     def __init__(self):
         self.loop = SteppingLoop()
         self.opener = DoublingOpener(KNOWN)
+        self.users = []
         self.pool = Pool(self.opener, total_bytes=100, concurrency=2)
 
     def run(self, work):
@@ -51,7 +53,21 @@ class World:
         return keys
 
     def user(self, model, turns=3):
-        return User(self, model, turns)
+        self.users.append(User(self, model, turns))
+        return self.users[-1]
+
+    def close(self):
+        """Check that nothing went wrong unseen, and that no exception was lost."""
+        for user in self.users:
+            user.done.set()
+        self.loop.settle(seconds=10)
+        for user in self.users:
+            user.task.cancelled() or user.task.exception()
+        self.users.clear()
+        gc.collect()
+        self.loop.close()
+        assert not self.opener.wrongs
+        assert not self.loop.complaints
 
 
 class User:
@@ -76,9 +92,7 @@ class User:
 def world():
     world = World()
     yield world
-    assert not world.opener.wrongs
-    assert not world.loop.complaints
-    world.loop.close()
+    world.close()
 
 
 def test_a_locked_model_is_not_had(world):

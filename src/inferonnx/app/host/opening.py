@@ -114,16 +114,18 @@ def open(  # noqa: A001 - the name that users of files and archives know
         key: The owner's key, or the data key of this model.
         memory: Peak of this process's resident memory from here on, in bytes or as
             "85MiB"; what the process held before counts. Default: the budget that
-            the model was sealed for.
+            the model was sealed for. Where the system does not tell what is resident, the
+            floor counts as it was measured while sealing (`figures.measured` is False).
         pin: What is acceptable: a model id, or
             "owner=<hex>,release=<least>,name=<name>".
         threads: Threads that open and compute. Default: the cores of the process.
-        concurrency: How many waiting calls may share a pass over the weights; memory is
-            kept for their activations. Others wait for the next pass.
+        concurrency: How many waiting calls may share a pass over the weights, or run at
+            once where all weights are resident (no more than there are threads); memory
+            is kept for their activations. Others wait for the next pass.
         as_numpy: Return numpy arrays where numpy is installed.
         page_drop: Let go of clean pages of libraries once they have started.
         spin: Whether idle workers spin. Default: for passes of less than 30 ms, and where
-            all weights stay in memory.
+            all weights stay in memory and calls come one at a time.
 
     Returns:
         A session; use it in `with`, or close it.
@@ -191,6 +193,7 @@ def open_beside(
     path: str,
     *,
     key: Key | DataKey,
+    pin: Pin | None = None,
     share_bytes: int,
     concurrency: int,
     threads: int | None = None,
@@ -205,6 +208,7 @@ def open_beside(
     Args:
         path: The sealed file.
         key: The owner's key, or the data key of this model.
+        pin: What is acceptable.
         share_bytes: What sessions, passes and weights of this model may take.
         concurrency: How many waiting calls may share a pass over the weights.
         threads: Threads that open and compute.
@@ -212,7 +216,7 @@ def open_beside(
         spin: Whether idle workers spin.
     """
     start = time.perf_counter()
-    opened = open_file(path, key=key)
+    opened = open_file(path, key=key, pin=pin)
     return _make_session(
         opened,
         threads or process.cores(),
@@ -278,6 +282,7 @@ def _make_session(
             loader,
             OrtRuntime(environment),
             after_session=after_session,
+            once_started=drop,
         )
         # The skeletons are views of the opened manifest: with them its memory goes.
         manifest = _without_bytes(manifest)
@@ -289,6 +294,7 @@ def _make_session(
             manifest,
             budget,
             concurrency=concurrency,
+            n_threads=n_threads,
             session_bytes=max(0, (process.resident_bytes() or 0) - before),
             start_s=start_s,
             probe_ms=probe_ms,
@@ -319,6 +325,7 @@ def _place(
     budget: int | None,
     *,
     concurrency: int,
+    n_threads: int,
     session_bytes: int,
     start_s: float,
     probe_ms: float | None,
@@ -331,7 +338,8 @@ def _place(
         stream: Gets its residency.
         manifest: Blocks and measured figures.
         budget: Bytes; None streams everything and promises nothing.
-        concurrency: Calls that may share a pass.
+        concurrency: Calls that may share a pass, or run at once.
+        n_threads: Threads that compute; more calls at once would gain nothing.
         session_bytes: What making the sessions took.
         start_s: When opening began, by the performance counter.
         probe_ms: What the probe took; None where the file has none.
@@ -343,34 +351,54 @@ def _place(
             or opening itself took more.
     """
     memory, pass_bytes = manifest.memory, manifest.arena.peak_bytes
-    peak_now = process.peak_resident_bytes() or 0
-    opening_peak = peak_now if peak_now > peak_before else 0  # else it is older than `open`
-    floor = process.resident_bytes()
-    if floor is None:  # no such figure here: count what was measured when sealing
-        floor = memory.floor_bytes
+    peak_now, floor = process.peak_resident_bytes(), process.resident_bytes()
+    measured = peak_now is not None and floor is not None
+    # Where there are no such figures, those that were measured while sealing count: the
+    # least budget is never below what opening took.
+    if floor is None:
+        floor, session_bytes = memory.floor_bytes, memory.session_bytes
+    opening_peak = memory.least_bytes if peak_now is None else peak_now
+    if peak_now is not None and peak_now <= peak_before:
+        opening_peak = 0  # it is older than `open`
     if share_bytes is not None:
         # Others come, go and run: neither is this model's what came since it began to
         # open, nor has it reached the peak alone.
         budget, opening_peak = floor - memory.session_bytes + share_bytes, 0
-    held = floor + pass_bytes + (concurrency - 1) * memory.call_bytes
+    sharing = pass_bytes + (concurrency - 1) * memory.call_bytes
     blocks = [partition.block_bytes for partition in manifest.partitions]
     if budget is None:
         resident, buffer_bytes = frozenset[int](), max(blocks, default=0)
         budget = NO_BUDGET_BYTES
     else:
-        resident, buffer_bytes = _residency(blocks, budget, held, opening_peak)
+        resident, buffer_bytes = _residency(blocks, budget, floor + sharing, opening_peak)
     used = buffer_bytes + sum(blocks[i] for i in resident)
-    stream.place(resident, slots=concurrency)
+    beside = _beside_bytes(manifest)
+    n_parallel = 1
+    if not buffer_bytes:
+        left = budget - floor - used - pass_bytes
+        n_parallel += max(0, min(concurrency - 1, n_threads - 1, left // beside))
+    pass_bytes = max(sharing, pass_bytes + (n_parallel - 1) * beside)
+    stream.place(resident, slots=concurrency, n_parallel=n_parallel)
     return Figures(
         **stream.figures._asdict(),
         floor_bytes=floor,
         session_bytes=session_bytes,
-        peak_bytes=max(held + used, opening_peak),
+        pass_bytes=pass_bytes,
+        peak_bytes=max(floor + used + pass_bytes, opening_peak),
         budget_bytes=budget,
         concurrency=concurrency,
+        n_parallel=n_parallel,
         open_ms=(time.perf_counter() - start_s) * 1e3,
         probe_ms=probe_ms,
+        measured=measured,
     )
+
+
+def _beside_bytes(manifest: Manifest) -> int:
+    """Return what a call needs that runs beside another: less than the first (docs/memory.md)."""
+    activations = max((p.activation_bytes for p in manifest.partitions), default=0)
+    own = activations * 5 // 4 + manifest.memory.call_bytes
+    return max(1, min(own, manifest.arena.peak_bytes))
 
 
 def _residency(
@@ -401,13 +429,12 @@ def _without_bytes(manifest: Manifest) -> Manifest:
 
 
 def _spins(manifest: Manifest, budget: int | None, concurrency: int) -> bool:
-    """Tell whether idle workers should spin: passes are short, or no opening wants their cores.
+    """Tell whether idle workers should spin: passes are short, or nobody wants their cores.
 
-    The environment is made before residency is known, so that what was measured when
-    sealing stands in for the floor here.
+    Opening wants them, and so do other calls where several run at once. The environment
+    is made before residency is known, so that what was measured when sealing stands in
+    for the floor here.
     """
-    if sum(partition.time_us for partition in manifest.partitions) < SPIN_BELOW_US:
-        return True
     memory = manifest.memory
     all_resident = (
         memory.floor_bytes
@@ -415,7 +442,9 @@ def _spins(manifest: Manifest, budget: int | None, concurrency: int) -> bool:
         + (concurrency - 1) * memory.call_bytes
         + sum(partition.block_bytes for partition in manifest.partitions)
     )
-    return budget is not None and all_resident <= budget
+    if budget is not None and all_resident <= budget:
+        return concurrency == 1
+    return sum(partition.time_us for partition in manifest.partitions) < SPIN_BELOW_US
 
 
 def _whole_budget(manifest: Manifest, share_bytes: int) -> int:

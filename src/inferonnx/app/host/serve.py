@@ -44,11 +44,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from inferonnx.control import ServerConfig
+    from inferonnx.control.kinds import Address
+    from inferonnx.server.context import Page
     from inferonnx.server.log import Log
+    from inferonnx.server.observer import Observer
     from inferonnx.server.stored import StoredModel
 
 CONNECTION_BYTES = 36 * KIB
 """An idle TLS connection (docs/serving.md, "Memory")."""
+
+GRPC_CONNECTIONS_DIVISOR = 8
+"""Calls share a connection, a hundred of them; a client opens one or two."""
 
 REQUEST_SHARE = 12
 LEAST_REQUEST_BYTES = 4 * MIB
@@ -64,6 +70,7 @@ class Started(NamedTuple):
     """What a server says when it answers: addresses, identity, memory, models by state."""
 
     addresses: tuple[tuple[str, int], ...]
+    grpc_addresses: tuple[tuple[str, int], ...]
     public_key_hash: bytes
     config_digest: bytes
     memory_bytes: int
@@ -77,14 +84,16 @@ class Started(NamedTuple):
 class Server:
     """One running server."""
 
-    def __init__(self, config: ServerConfig, log: Log, *, version: str, page: bytes = b"") -> None:
+    def __init__(
+        self, config: ServerConfig, log: Log, *, version: str, page: Page | None = None
+    ) -> None:
         """Make what needs no event loop.
 
         Args:
             config: Effective configuration.
             log: Where events go.
             version: Of this software, for clients.
-            page: The status page.
+            page: What is shown to browsers, if anything.
 
         Raises:
             InfeasibleBudgetError: The budget does not hold the server itself.
@@ -105,6 +114,8 @@ class Server:
             page_drop=config.page_drop,
             spin=False,  # the loop, TLS and other models want the cores that spinning takes
         )
+        if config.grpc is not None:
+            _load_grpc()
         warm_up(page_drop=config.page_drop)
 
     async def run(self, *, started: Callable[[Started], None], stop: asyncio.Event) -> bool:
@@ -152,22 +163,23 @@ class Server:
             listener = Listener(
                 service,
                 identity=self.identity,
-                limits=ConnectionLimits(
-                    n_connections=config.max_connections,
-                    n_per_address=config.max_connections_per_address or 0,
-                    handshake_s=config.handshake_timeout_s,
-                ),
+                limits=_connection_limits(config, config.max_connections),
                 observer=observer,
             )
-            context.n_connections = lambda: listener.n_connections
+            listeners = [listener]
             await listener.open(config.listen.host, config.listen.port)
             stack.push_async_callback(listener.abort)
+            if config.grpc is not None:
+                listeners.append(await self._open_grpc(context, config.grpc, observer))
+                stack.push_async_callback(listeners[-1].abort)
+            context.n_connections = lambda: sum(one.n_connections for one in listeners)
             if config.cert_out is not None:
                 with whole_file(config.cert_out) as file:
                     file.write(self.identity.certificate_pem)
             started(
                 Started(
                     addresses=listener.addresses,
+                    grpc_addresses=tuple(a for one in listeners[1:] for a in one.addresses),
                     public_key_hash=self.identity.public_key_hash,
                     config_digest=context.config_digest,
                     memory_bytes=config.memory_bytes,
@@ -184,13 +196,34 @@ class Server:
             context.is_draining = True
             try:
                 async with asyncio.timeout(config.drain_timeout_s):
-                    await listener.drain()
+                    await asyncio.gather(*(one.drain() for one in listeners))
                     await models.finish()
             except TimeoutError:
                 self._log.event("drain_timeout", level="warning")
                 stack.pop_all()  # to close a model is to wait for what runs on it
                 return False
         return True
+
+    async def _open_grpc(self, context: Context, address: Address, observer: Observer) -> Listener:
+        """Return a listener that speaks gRPC, open."""
+        from inferonnx.server.grpc import GrpcService
+
+        config = self.config
+        service = GrpcService(
+            context,
+            limits=_http_limits(config, context.ledger.total_bytes),
+            linger_s=5,
+            observer=observer,
+        )
+        listener = Listener(
+            service,
+            identity=self.identity,
+            limits=_connection_limits(config, _grpc_connections(config)),
+            protocol="h2",
+            observer=observer,
+        )
+        await listener.open(address.host, address.port)
+        return listener
 
     def _context(self, pool: Pool, models: Models, ledger: Ledger) -> Context:
         config = self.config
@@ -274,6 +307,10 @@ def _models_bytes(config: ServerConfig, floor: int) -> int:
     """Return what models may hold, beside floor, connections and requests."""
     connections = config.max_connections * CONNECTION_BYTES
     others = floor + _requests_bytes(config) + connections + SLACK_BYTES
+    if config.grpc is not None:
+        from inferonnx.server.grpc import reserved_bytes
+
+        others += reserved_bytes(_grpc_connections(config), CONNECTION_BYTES)
     if others >= config.memory_bytes:
         raise InfeasibleBudgetError(
             f"the server alone needs {format_size(others)}, and the budget is "
@@ -283,6 +320,19 @@ def _models_bytes(config: ServerConfig, floor: int) -> int:
             hint="Give it more with --memory: models come on top.",
         )
     return config.memory_bytes - others
+
+
+def _connection_limits(config: ServerConfig, n_connections: int) -> ConnectionLimits:
+    return ConnectionLimits(
+        n_connections=n_connections,
+        n_per_address=config.max_connections_per_address or 0,
+        handshake_s=config.handshake_timeout_s,
+    )
+
+
+def _grpc_connections(config: ServerConfig) -> int:
+    """Return how many gRPC connections there may be: each carries many calls."""
+    return max(1, config.max_connections // GRPC_CONNECTIONS_DIVISOR)
 
 
 def _http_limits(config: ServerConfig, requests_bytes: int) -> HttpLimits:
@@ -352,6 +402,23 @@ def _counted(models: Models) -> Mapping[str, int]:
     for view in models.views():
         counts[view.state] = counts.get(view.state, 0) + 1
     return counts
+
+
+def _load_grpc() -> None:
+    """Load what speaks gRPC: before the floor is measured, and only where it is asked for.
+
+    Raises:
+        UnavailableError: It is not installed.
+    """
+    try:
+        import inferonnx.server.grpc  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("inferonnx"):
+            raise
+        raise UnavailableError(
+            f"gRPC needs the packages h2 and protobuf, and {error.name!r} can't be imported",
+            hint="Install them: pip install 'inferonnx[grpc]'.",
+        ) from error
 
 
 def _refuse_swap() -> None:

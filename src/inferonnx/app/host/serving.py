@@ -10,6 +10,7 @@ from inferonnx.errors import InfeasibleBudgetError, ModelNotReadyError, TensorEr
 from inferonnx.oip import TooLargeError
 from inferonnx.runtime import process
 from inferonnx.runtime.ort import Environment
+from inferonnx.sealed import ModelPin
 from inferonnx.server.ports import ModelFacts, Residency
 from inferonnx.tensors import Tensor
 
@@ -32,7 +33,9 @@ class EngineOpener:
 
     def facts(self, path: str, data_key: Secret, *, concurrency: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
-        manifest = _manifest(path, data_key)
+        opened = open_file(path, key=DataKey(data_key))
+        opened.source.close()
+        manifest = opened.manifest
         _check_servable(manifest)
         one = _needs(manifest)
         waiting = (concurrency - 1) * manifest.memory.call_bytes
@@ -44,24 +47,36 @@ class EngineOpener:
             full_bytes=one.full_bytes + waiting,
             pass_bytes=manifest.arena.peak_bytes + waiting,
             is_batchable=_is_batchable(manifest),
+            model_id=opened.keys.verified.model_id,
         )
 
     def open(
-        self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int
+        self,
+        path: str,
+        data_key: Secret,
+        *,
+        share_bytes: int,
+        concurrency: int,
+        model_id: bytes = b"",
     ) -> ServedModel:
         """Open a model in `share_bytes`, whatever else the process holds.
+
+        The path belongs to the host, who may put another file there at any moment: with a
+        `model_id` it is that model that is opened, or nothing.
 
         What the share has beyond the model's least is for calls that share a pass first,
         up to `concurrency`, and for resident weights then: a pass for eight calls costs
         little more than for one, while a few weights fewer to read save little.
         """
-        manifest = _manifest(path, data_key)
+        pin = ModelPin(model_id=model_id) if model_id else None
+        manifest = _manifest(path, data_key, pin)
         beyond = share_bytes - _needs(manifest).least_bytes
         calls = 1 + max(0, beyond) // max(1, manifest.memory.call_bytes)
         return ServedModel(
             open_beside(
                 path,
                 key=DataKey(data_key),
+                pin=pin,
                 share_bytes=share_bytes,
                 concurrency=min(calls, concurrency),
                 threads=self._threads,
@@ -88,8 +103,8 @@ def _needs(manifest: Manifest) -> _Needs:
     return _Needs(least, max(held + sum(blocks), least))
 
 
-def _manifest(path: str, data_key: Secret) -> Manifest:
-    opened = open_file(path, key=DataKey(data_key))
+def _manifest(path: str, data_key: Secret, pin: ModelPin | None) -> Manifest:
+    opened = open_file(path, key=DataKey(data_key), pin=pin)
     opened.source.close()
     return opened.manifest
 

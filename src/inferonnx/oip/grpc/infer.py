@@ -139,9 +139,10 @@ def encode_stream_response(
     return [bytes_field(_STREAM_RESPONSE, sum(map(len, pieces))), *pieces]
 
 
-def encode_stream_error(error: OipError, request: InferRequest | None = None) -> bytes:
+def encode_stream_error(error: OipError | str, request: InferRequest | None = None) -> bytes:
     """Return what a stream says of a request that failed; the stream goes on."""
-    message = message_class("ModelStreamInferResponse")(error_message=error.message)
+    sentence = error if isinstance(error, str) else error.message
+    message = message_class("ModelStreamInferResponse")(error_message=sentence)
     if request is not None:
         message.infer_response.id = request.id
         message.infer_response.model_name = request.model_name
