@@ -182,7 +182,12 @@ class _Uses:
 
 
 def born_identity(
-    names: Sequence[str], *, settings: TlsSettings, now_s: int, random: bytes
+    names: Sequence[str],
+    *,
+    settings: TlsSettings,
+    now_s: int,
+    random: bytes,
+    validity_s: int = VALIDITY_S,
 ) -> Identity:
     """Return an identity with a new key and a self-signed certificate.
 
@@ -191,6 +196,7 @@ def born_identity(
         settings: Of TLS.
         now_s: Seconds since 1970, UTC.
         random: `crypto.x509.SERIAL_RANDOM_BYTES` bytes.
+        validity_s: How long the certificate is valid.
 
     Raises:
         UsageError: A name is none.
@@ -199,7 +205,7 @@ def born_identity(
 
     key = x509.TlsKey()
     certificate = x509.self_signed_certificate(
-        key, names, now_s=now_s, validity_s=VALIDITY_S, random=random
+        key, names, now_s=now_s, validity_s=validity_s, random=random
     )
     return Identity(key, certificate, settings, names)
 

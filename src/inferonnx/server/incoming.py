@@ -38,9 +38,9 @@ class Pace:
 
     __slots__ = ("_grace_s", "_rate", "_waited_s", "n_bytes", "total_s")
 
-    def __init__(self, limits: HttpLimits) -> None:
-        """Begin with nothing moved."""
-        self._grace_s = limits.grace_s
+    def __init__(self, limits: HttpLimits, *, grace_s: float | None = None) -> None:
+        """Begin with nothing moved, by default with the start that a body has."""
+        self._grace_s = limits.grace_s if grace_s is None else grace_s
         self._rate: float = limits.bytes_per_s
         self._waited_s = 0.0
         self.n_bytes = 0

@@ -69,8 +69,10 @@ class HttpLimits:
         idle_s: Between requests. Clients keep connections for a minute and do not
             repeat a POST that meets a close, so it is longer than that.
         head_s: From the first byte of a request to the end of its head.
-        grace_s: Time that a body or reply has beyond its rate, for slow starts.
+        grace_s: Time that a body has beyond its rate, for slow starts.
         bytes_per_s: Least rate of a body or reply: a phone on a bad day has more.
+        reply_s: Time that a reply has beyond its rate, and the longest in which its client
+            takes no byte of it: others wait for the memory.
         body_s: Longest that a body in memory may take, as others wait for the memory.
         admission_s: Longest wait for memory; then 503, and the client tries again.
         discard_bytes: Rest of a refused body that is read, so that the connection lives:
@@ -85,6 +87,7 @@ class HttpLimits:
     idle_s: float = 90
     head_s: float = 10
     grace_s: float = 10
+    reply_s: float = 60
     bytes_per_s: int = 4 * KIB
     body_s: float = 300
     admission_s: float = 30

@@ -62,19 +62,20 @@ async def send_reply(
     encoded = state.send(response)
     if reply.status in _BODILESS or (head is not None and head.method == "HEAD"):
         pieces, n_bytes = (), 0
-    await _send(connection, (encoded, *pieces), Pace(limits))
+    await _send(connection, (encoded, *pieces), limits)
     return n_bytes
 
 
-async def _send(connection: Connection, pieces: Sequence[Bytes], pace: Pace) -> None:
+async def _send(connection: Connection, pieces: Sequence[Bytes], limits: HttpLimits) -> None:
     loop = asyncio.get_running_loop()
+    pace = Pace(limits, grace_s=limits.reply_s)
     for i, lot in enumerate(lots(pieces, SEND_BYTES)):
         if i:
             await asyncio.sleep(0)  # a long reply must not hold up the others
         connection.write(lot)
         begun_s = loop.time()
         try:
-            await connection.drain(timeout_s=pace.left_s)
+            await connection.drain(timeout_s=min(pace.left_s, limits.reply_s))
         except TimeoutError as error:
             raise ClientGoneError from error
         pace.note(sum(map(len, lot)), loop.time() - begun_s)

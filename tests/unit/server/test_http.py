@@ -531,7 +531,7 @@ def test_a_client_that_does_not_read_its_reply_is_cut_off(start):
     async def much(_, __):
         return Reply(status=200, pieces=(bytes(64 << 20),))
 
-    server = start(much, grace_s=0.3, bytes_per_s=1 << 40)
+    server = start(much, reply_s=0.3, bytes_per_s=1 << 40)
     with server.raw() as sock:
         sock.sendall(GET)
         until(lambda: server.notes.n_closed)

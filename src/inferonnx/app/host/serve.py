@@ -57,6 +57,8 @@ REQUEST_SHARE = 12
 LEAST_REQUEST_BYTES = 4 * MIB
 """Requests may hold a twelfth of the budget, or this: eight images of 224 x 224 in FP32."""
 
+DAY_S = 86_400
+
 SLACK_BYTES = MIB
 """What heaps differ by from run to run."""
 
@@ -334,6 +336,7 @@ def _http_limits(config: ServerConfig, requests_bytes: int) -> HttpLimits:
         n_chunks=config.max_chunks,
         idle_s=config.idle_timeout_s,
         head_s=config.header_timeout_s,
+        reply_s=config.reply_timeout_s,
         bytes_per_s=config.min_body_rate_bytes,
         body_s=config.body_timeout_s,
     )
@@ -355,7 +358,11 @@ def _make_identity(config: ServerConfig) -> Identity:
             settings=settings,
         )
     return born_identity(
-        config.tls_san, settings=settings, now_s=int(time.time()), random=os.urandom(16)
+        config.tls_san,
+        settings=settings,
+        now_s=int(time.time()),
+        random=os.urandom(16),
+        validity_s=config.certificate_days * DAY_S,
     )
 
 
