@@ -72,7 +72,7 @@ class _Column(NamedTuple):
     Attributes:
         head: In capitals, as the table's head has it.
         width: Its columns.
-        rank: Where there is no room, the highest goes first.
+        rank: Where there is no room, the highest goes first; the state stays.
         text: Its cell.
     """
 
@@ -92,14 +92,14 @@ def _rate(value: float) -> str:
 
 _COLUMNS = (
     _Column("STATE", 11, 0, lambda model, _: model.shown_state),
-    _Column("MEMORY", 10, 1, lambda model, _: _size(model.share_bytes)),
-    _Column("REQ/S", 6, 0, lambda _, rates: _rate(rates.requests) if rates else "-"),
-    _Column("P50", 7, 0, lambda _, rates: _duration(rates.p50_s if rates else None)),
-    _Column("P90", 7, 3, lambda _, rates: _duration(rates.p90_s if rates else None)),
-    _Column("P99", 7, 0, lambda _, rates: _duration(rates.p99_s if rates else None)),
-    _Column("BUSY", 4, 2, lambda model, _: str(model.pending)),
-    _Column("ANSWERED", 9, 5, lambda model, _: str(model.requests)),
-    _Column("FAILED", 6, 4, lambda model, _: str(model.failed)),
+    _Column("MEMORY", 10, 4, lambda model, _: _size(model.share_bytes)),
+    _Column("REQ/S", 6, 1, lambda _, rates: _rate(rates.requests) if rates else "-"),
+    _Column("P50", 7, 3, lambda _, rates: _duration(rates.p50_s if rates else None)),
+    _Column("P90", 7, 6, lambda _, rates: _duration(rates.p90_s if rates else None)),
+    _Column("P99", 7, 2, lambda _, rates: _duration(rates.p99_s if rates else None)),
+    _Column("BUSY", 4, 5, lambda model, _: str(model.pending)),
+    _Column("ANSWERED", 9, 8, lambda model, _: str(model.requests)),
+    _Column("FAILED", 6, 7, lambda model, _: str(model.failed)),
 )
 
 
@@ -240,7 +240,7 @@ def _fitting(width: int) -> list[_Column]:
     """Return the columns that leave a name its room."""
     columns = list(_COLUMNS)
     while len(columns) > 1 and width - sum(c.width + 1 for c in columns) < NARROWEST_NAME:
-        columns.remove(max(columns, key=lambda column: (column.rank, column.width)))
+        columns.remove(max(columns, key=lambda column: column.rank))
     return columns
 
 

@@ -104,6 +104,9 @@ def test_before_the_second_answer_nothing_is_made_up():
 def test_more_columns_where_there_is_room():
     narrow, wide = (screen(server(model()), None, view(width)) for width in (60, 120))
     assert narrow[10].split() == ["MODEL", "STATE", "REQ/S", "P50", "P99"]
+    tiny = screen(server(model()), None, view(20))
+    assert tiny[10].split() == ["MODEL", "STATE"]
+    assert tiny[11].split() == ["resnet", "1", "open"]
     assert wide[10].split() == [
         *("MODEL", "STATE", "MEMORY", "REQ/S", "P50", "P90", "P99", "BUSY", "ANSWERED", "FAILED"),
     ]
