@@ -34,6 +34,7 @@ VERBS = {
     "delete": Verb("unlock", "delete a served model, as its owner"),
     "csr": Verb("certificates", "ask a server for a certificate signing request"),
     "install-cert": Verb("certificates", "give a server the certificate of a CA"),
+    "top": Verb("top", "show what a server is doing, live in a terminal"),
     "proxy": Verb("proxy", "verified TLS to a server, for clients that can't verify"),
     "inspect": Verb("inspect", "say what a sealed file is"),
     "check": Verb("inspect", "check every byte of a sealed file"),

@@ -108,6 +108,10 @@ class AsyncClient(Base):
         """As `Client.models`."""
         return await self.perform(manage.list_models())
 
+    async def status(self) -> dict[str, Any]:
+        """As `Client.status`."""
+        return await self.perform(manage.status())
+
     async def load(self, model: str) -> None:
         """As `Client.load`."""
         await self.perform(operations.load(model))

@@ -230,6 +230,10 @@ class Client(Base):
         """Return all versions of all models, as a server of InferONNX describes them."""
         return self.perform(manage.list_models())
 
+    def status(self) -> dict[str, Any]:
+        """Return what a server of InferONNX is doing: `inferonnx.status/1` of docs/protocol.md."""
+        return self.perform(manage.status())
+
     def load(self, model: str) -> None:
         """Open a model that is ready, rather than with its first request."""
         self.perform(operations.load(model))

@@ -71,6 +71,11 @@ def list_models() -> Steps[list[ServedModel]]:
     return [_served(entry) for entry in found]
 
 
+def status() -> Steps[dict[str, Any]]:
+    """Ask what the server is doing: `inferonnx.status/1` of docs/protocol.md, as it came."""
+    return members(document((yield Request(method="GET", path=f"{OWN}/status", may_repeat=True))))
+
+
 def find_model(
     name: str, version: int | None = None, *, model_id: bytes | None = None
 ) -> Steps[ServedModel]:

@@ -201,6 +201,7 @@ def test_the_index_can_be_of_what_is_ready(serve, connect):
         lambda c: c.statistics(),
         lambda c: c.index(),
         lambda c: c.models(),
+        lambda c: c.status(),
     ],
 )
 def test_json_of_another_form_is_refused(serve, connect, call):
