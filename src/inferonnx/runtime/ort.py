@@ -105,7 +105,7 @@ class OrtSession:
             self._inputs[i] = value.pointer
 
     def run(self, inputs: Sequence[Value]) -> list[Value]:
-        """Compute the outputs from the boundary values; one caller at a time.
+        """Compute the outputs from the boundary values, for several callers at once.
 
         Raises:
             EngineError: onnxruntime fails.
@@ -115,14 +115,15 @@ class OrtSession:
             raise EngineError(
                 f"a partition takes {self._n_boundary} values, and {len(inputs)} were given"
             )
+        pointers = type(self._inputs).from_buffer_copy(self._inputs)  # this call's own
         for i, value in enumerate(inputs):
-            self._inputs[i] = value.pointer
+            pointers[i] = value.pointer
         results = (ctypes.c_void_p * self._n_outputs)()
         status = api.run(
             self._pointer,
             None,
             self._input_names,
-            self._inputs,
+            pointers,
             self._n_inputs,
             self._output_names,
             self._n_outputs,

@@ -43,6 +43,35 @@ def test_run_reads_weights_from_the_buffer_that_they_are_bound_to(environment, f
     buffer.close()
 
 
+def test_calls_of_one_session_run_at_once_on_inputs_of_their_own(environment, floats):
+    product = model(
+        [helper.make_node("Mul", ["x", "w"], ["y"])], [value("x"), value("w")], [value("y")]
+    )
+    session = OrtSession(environment, product, ["x"], ["y"], ["w"])
+    n = 1000
+    buffer = PrivateBuffer(4 * n)
+    buffer.view[:] = array.array("f", [2.0] * n).tobytes()
+    session.bind([borrow(environment, buffer, buffer.address, (DType.FLOAT, (n,), 4 * n))])
+    wrong, start = [], threading.Barrier(4)
+
+    def work(i):
+        x = load(environment, floats(*[i] * n))
+        start.wait()
+        for _ in range(300):
+            (y,) = session.run([x])
+            if numbers(dump(environment, y)) != [2.0 * i] * n:
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    session.close()
+    buffer.close()
+
+
 def test_a_broken_skeleton_is_an_error_that_keeps_onnxruntimes_words_private(environment):
     secret = model(
         [helper.make_node("NoSuchOperator", ["x"], ["y"], name="secret_layer")],
@@ -83,6 +112,12 @@ def test_one_environment_a_process_that_lives_as_long_as_its_values(floats):
     third = Environment.acquire(n_threads=1, spin=False, arena_strategy=0, arena_bytes=0)
     assert third.pointer == pointer
     assert dump(third, value) == [floats(1)]
+
+
+def test_the_version_is_the_one_that_is_pinned(environment):
+    import importlib.metadata
+
+    assert environment.version == importlib.metadata.version("onnxruntime")
 
 
 def test_an_environment_on_its_way_out_is_given_to_nobody(monkeypatch, floats):
