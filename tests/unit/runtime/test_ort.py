@@ -151,9 +151,3 @@ def test_an_environment_on_its_way_out_is_given_to_nobody(monkeypatch, floats):
     assert order[:3] == ["SessionOptions", "MemoryInfo", "Env"]
     assert order[-1] == "acquired"
     assert dump(held[0], load(held[0], [floats(1)])) == [floats(1)]
-
-
-def test_the_version_is_the_one_that_is_pinned(environment):
-    import importlib.metadata
-
-    assert environment.version == importlib.metadata.version("onnxruntime")

@@ -73,8 +73,10 @@ class EngineOpener:
         """
         pin = ModelPin(model_id=model_id) if model_id else None
         manifest = _manifest(path, data_key, pin)
-        beyond = share_bytes - _needs(manifest).least_bytes
-        calls = 1 + max(0, beyond) // max(1, manifest.memory.call_bytes)
+        needs = _needs(manifest)
+        calls = 1 + max(0, share_bytes - needs.least_bytes) // max(1, manifest.memory.call_bytes)
+        if _is_batchable(manifest) and share_bytes >= needs.full_bytes:
+            calls = 1  # nothing is read that calls could share; what is left is for batches
         session = open_beside(
             path,
             key=DataKey(data_key),

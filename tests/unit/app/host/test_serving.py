@@ -174,11 +174,11 @@ def test_a_model_that_is_closed_can_be_opened_again_with_the_same_key(opener, se
 
 def test_the_full_share_has_room_for_a_batch_and_no_more(opener, wide, key):
     path, secret = str(wide[1]), data_key_of(wide[1], key)
-    one = opener.facts(path, secret, concurrency=2, n_rows=1)
-    four = opener.facts(path, secret, concurrency=2, n_rows=4)
+    one = opener.facts(path, secret, concurrency=1, n_rows=1)
+    four = opener.facts(path, secret, concurrency=1, n_rows=4)
     assert four.least_bytes == one.least_bytes
     assert four.full_bytes - one.full_bytes == 3 * one.pass_bytes
-    model = opener.open(path, secret, share_bytes=four.full_bytes, concurrency=2)
+    model = opener.open(path, secret, share_bytes=four.full_bytes, concurrency=1)
     assert model.residency.streamed_bytes == 0
     assert model.residency.pass_bytes == 4 * one.pass_bytes
     assert model.fits({"image": (4, 3, 16, 16)})
