@@ -1,7 +1,6 @@
 """`inferonnx serve --grpc` and the clients that people use, over TLS, in a process of its own."""
 
 import asyncio
-import json
 import queue
 import ssl
 import subprocess
@@ -18,33 +17,35 @@ import tritonclient.grpc.aio as triton_aio
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
-from serving.running import PATIENCE_S, until
-from serving.serve_process import ServeProcess
+from served import PATIENCE_S
+from serving import models
+from serving.certificates import Authority
+from serving.running import until
 
 NAME = "cnn"
+GRPC = ("--grpc", "127.0.0.1:0")
+PENDING = 'nv_inference_pending_request_count{model="patient"'
 
 
 @pytest.fixture(scope="module")
-def serve(tmp_path_factory, key_path, sealed_cnn):
+def serve(start):
     """A server whose model everybody may ask."""
-    folder = tmp_path_factory.mktemp("serve")
-    server = ServeProcess(
-        folder,
-        "--memory=160MiB",
-        "--allow-anonymous-infer",
-        "--log-format=json",
-        key=key_path,
-        models=[(NAME, 3, sealed_cnn)],
-    )
+    server = start(NAME, options=(*GRPC, "--allow-anonymous-infer", "--log-format", "json"))
     yield server
-    server.stop()
+    assert server.end() == 0, server.log.read_text()
+
+
+def address(server):
+    return "localhost:" + server.facts["grpc_addresses"][0].rpartition(":")[2]
+
+
+def connect(server, module=triton):
+    return module.InferenceServerClient(address(server), ssl=True, root_certificates=str(server.ca))
 
 
 @pytest.fixture
 def client(serve):
-    with triton.InferenceServerClient(
-        serve.grpc, ssl=True, root_certificates=str(serve.ca)
-    ) as connected:
+    with connect(serve) as connected:
         yield connected
 
 
@@ -59,18 +60,21 @@ def inputs(image, module=triton):
     return [asked]
 
 
-def lines(serve):
-    return [json.loads(line) for line in serve.log().splitlines() if line.startswith("{")]
+def refused(call, *arguments, **named):
+    """Return the status of an error."""
+    with pytest.raises(InferenceServerException) as caught:
+        call(*arguments, **named)
+    return caught.value.status().removeprefix("StatusCode.")
 
 
 def test_health_and_metadata(client):
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(NAME)
-    assert client.is_model_ready(NAME, "3")
+    assert client.is_model_ready(NAME, "1")
     assert client.get_server_metadata().name == "inferonnx"
     found = client.get_model_metadata(NAME, as_json=True)
-    assert found["versions"] == ["3"]
+    assert found["versions"] == ["1"]
     assert found["inputs"] == [
         {"name": "image", "datatype": "FP32", "shape": ["-1", "3", "16", "16"]}
     ]
@@ -79,21 +83,19 @@ def test_health_and_metadata(client):
 def test_configuration_index_settings_and_shared_memory(client):
     assert client.get_model_config(NAME).config.backend == "onnxruntime"
     (model,) = client.get_model_repository_index().models
-    assert (model.name, model.version, model.state) == (NAME, "3", "READY")
+    assert (model.name, model.version, model.state) == (NAME, "1", "READY")
     assert len(client.get_system_shared_memory_status().regions) == 0
     assert len(client.get_cuda_shared_memory_status().regions) == 0
     client.unregister_system_shared_memory()
     client.unregister_cuda_shared_memory()
-    with pytest.raises(InferenceServerException) as caught:
-        client.register_system_shared_memory("a", "/a", 64)
-    assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
+    assert refused(client.register_system_shared_memory, "a", "/a", 64) == "UNIMPLEMENTED"
 
 
 def test_an_inference_is_that_of_plain_onnxruntime(client, image, expected):
     answer = client.infer(NAME, inputs(image), request_id="7")
     np.testing.assert_allclose(answer.as_numpy("scores"), expected, rtol=1e-4, atol=1e-5)
     assert answer.get_response().id == "7"
-    assert answer.get_response().model_version == "3"
+    assert answer.get_response().model_version == "1"
 
 
 @pytest.mark.parametrize("compression", ["gzip", "deflate"])
@@ -119,23 +121,18 @@ def test_statistics_count(client, image):
 
 
 def test_errors_have_the_codes_of_the_protocol(client, image):
-    for ask, code in [
-        (lambda: client.infer("other", inputs(image)), "NOT_FOUND"),
-        (lambda: client.infer(NAME, inputs(image), model_version="8"), "NOT_FOUND"),
-        (lambda: client.infer(NAME, inputs(image[:, :2])), "INVALID_ARGUMENT"),
-        (lambda: client.get_model_metadata("other"), "NOT_FOUND"),
-        (lambda: client.load_model(NAME), "UNAUTHENTICATED"),
-        (client.get_trace_settings, "UNAUTHENTICATED"),
-    ]:
-        with pytest.raises(InferenceServerException) as caught:
-            ask()
-        assert caught.value.status() == f"StatusCode.{code}"
+    infer = client.infer
+    assert refused(infer, "other", inputs(image)) == "NOT_FOUND"
+    assert refused(infer, NAME, inputs(image), model_version="8") == "NOT_FOUND"
+    assert refused(infer, NAME, inputs(image[:, :2])) == "INVALID_ARGUMENT"
+    assert refused(client.get_model_metadata, "other") == "NOT_FOUND"
+    assert refused(client.load_model, NAME) == "UNAUTHENTICATED"
+    assert refused(client.get_trace_settings) == "UNAUTHENTICATED"
 
 
 def test_a_client_s_time_out(serve, client, image):
-    with pytest.raises(InferenceServerException) as caught:
-        client.infer(NAME, inputs(image), client_timeout=1e-4)
-    assert caught.value.status() == "StatusCode.DEADLINE_EXCEEDED"
+    late = refused(client.infer, NAME, inputs(image), client_timeout=1e-4)
+    assert late == "DEADLINE_EXCEEDED"
     assert client.is_server_live()
 
 
@@ -188,9 +185,7 @@ def test_a_stream(client, image, expected, final):
 
 def test_the_asyncio_client(serve, image, expected):
     async def ask():
-        async with triton_aio.InferenceServerClient(
-            serve.grpc, ssl=True, root_certificates=str(serve.ca)
-        ) as client:
+        async with connect(serve, triton_aio) as client:
             assert await client.is_server_live()
             answers = await asyncio.gather(
                 *(client.infer(NAME, inputs(image, triton_aio)) for _ in range(30))
@@ -218,7 +213,7 @@ def test_the_asyncio_client(serve, image, expected):
 
 def test_the_health_service_by_a_plain_channel(serve):
     credentials = grpc.ssl_channel_credentials(serve.ca.read_bytes())
-    with grpc.secure_channel(serve.grpc, credentials) as channel:
+    with grpc.secure_channel(address(serve), credentials) as channel:
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
         assert check(b"", timeout=PATIENCE_S) == b"\x08\x01"
         with pytest.raises(grpc.RpcError) as caught:
@@ -226,24 +221,18 @@ def test_the_health_service_by_a_plain_channel(serve):
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_client_that_trusts_another_certificate_gets_nothing(serve, tmp_path, key_path):
-    other = ServeProcess(tmp_path, key=key_path)
-    try:
-        with (
-            triton.InferenceServerClient(
-                serve.grpc, ssl=True, root_certificates=str(other.ca)
-            ) as client,
-            pytest.raises(InferenceServerException) as caught,
-        ):
-            client.is_server_live(client_timeout=PATIENCE_S)
-        assert caught.value.status() == "StatusCode.UNAVAILABLE"
-    finally:
-        other.stop()
+def test_a_client_that_trusts_another_certificate_gets_nothing(serve, start):
+    other = start(options=GRPC)
+    with triton.InferenceServerClient(
+        address(serve), ssl=True, root_certificates=str(other.ca)
+    ) as client:
+        assert refused(client.is_server_live, client_timeout=PATIENCE_S) == "UNAVAILABLE"
+    assert other.end() == 0
 
 
 def test_rest_and_grpc_are_one_server(serve, client, image):
     rest = triton_http.InferenceServerClient(
-        serve.rest,
+        f"localhost:{serve.port}",
         ssl=True,
         ssl_context_factory=lambda: ssl.create_default_context(cafile=serve.ca),
     )
@@ -259,11 +248,13 @@ def test_rest_and_grpc_are_one_server(serve, client, image):
 
 def test_log_lines_have_calls_and_nothing_of_them(serve, client, image):
     client.infer(NAME, inputs(image), headers={"x-request-id": "find-me"})
-    until(lambda: any(line.get("request") == "find-me" for line in lines(serve)))
-    (line,) = [line for line in lines(serve) if line.get("request") == "find-me"]
+    until(lambda: '"find-me"' in serve.log.read_text())
+    (line,) = [line for line in serve.requests() if line.get("request") == "find-me"]
     assert line["path"] == "/inference.GRPCInferenceService/ModelInfer"
-    assert (line["grpc"], line["model"], line["version"]) == (0, NAME, 3)
-    assert not {"image", "scores", "secret_head"} & set(serve.log().replace('"', " ").split())
+    assert (line["grpc"], line["model"], line["version"]) == (0, NAME, 1)
+    assert not {"image", "scores", "secret_head"} & set(
+        serve.log.read_text().replace('"', " ").split()
+    )
 
 
 def test_many_clients_at_once(serve, image, expected):
@@ -271,9 +262,7 @@ def test_many_clients_at_once(serve, image, expected):
 
     def ask():
         try:
-            with triton.InferenceServerClient(
-                serve.grpc, ssl=True, root_certificates=str(serve.ca)
-            ) as client:
+            with connect(serve) as client:
                 for _ in range(15):
                     answer = client.infer(NAME, inputs(image)).as_numpy("scores")
                     np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5)
@@ -288,76 +277,112 @@ def test_many_clients_at_once(serve, image, expected):
     assert errors == []
 
 
-def test_roles_by_tokens(tmp_path, key_path, sealed_cnn, image):
-    texts, entries = {}, []
-    for role in ("infer", "manage"):
-        command = [sys.executable, "-m", "inferonnx", "token", "new", "--role", role]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        texts[role] = done.stdout.strip()
-        entries.append(done.stderr[done.stderr.index("[[token]]") :])
-    config = tmp_path / "serve.toml"
-    config.write_text("\n".join(entries))
-    server = ServeProcess(
-        tmp_path,
-        "--config",
-        str(config),
-        "--memory=160MiB",
-        key=key_path,
-        models=[(NAME, 3, sealed_cnn)],
+def test_every_type_comes_back_as_it_went(start):
+    server = start("numbers", "texts", options=(*GRPC, "--allow-anonymous-infer"))
+    given = models.extremes(rows=3)
+    asked = []
+    for word, array in given.items():
+        asked.append(triton.InferInput(f"in_{word}", list(array.shape), word))
+        asked[-1].set_data_from_numpy(array)
+    strings = np.array([b"", b"nul \0", "schön".encode(), b"\xff\xfe"], dtype=np.object_)
+    columns = []
+    for side in ("left", "right"):
+        columns.append(triton.InferInput(side, [len(strings)], "BYTES"))
+        columns[-1].set_data_from_numpy(strings)
+    with connect(server) as client:
+        answer = client.infer("numbers", asked)
+        for word, array in given.items():
+            np.testing.assert_array_equal(answer.as_numpy(f"out_{word}"), array)
+        answer = client.infer("texts", columns)
+        assert list(answer.as_numpy("same")) == list(strings)
+        assert list(answer.as_numpy("joined")) == [2 * text for text in strings]
+    assert server.end() == 0
+
+
+def test_roles_by_tokens(start, image):
+    server = start(NAME, options=GRPC)
+
+    def headers(role):
+        return {"authorization": f"Bearer {server.token(role)}"}
+
+    with connect(server) as client:
+        assert refused(client.infer, NAME, inputs(image)) == "UNAUTHENTICATED"
+        manage, infer = headers("manage"), headers("infer")
+        assert refused(client.infer, NAME, inputs(image), headers=manage) == "PERMISSION_DENIED"
+        assert refused(client.load_model, NAME, headers=infer) == "PERMISSION_DENIED"
+        client.infer(NAME, inputs(image), headers=infer)
+        client.load_model(NAME, headers=manage)
+        overridden = refused(client.load_model, NAME, headers=manage, config="{}")
+        assert overridden == "UNIMPLEMENTED"
+        client.unload_model(NAME, headers=manage)
+        assert not client.is_model_ready(NAME, headers=infer)
+        assert refused(client.infer, NAME, inputs(image), headers=infer) == "UNAVAILABLE"
+    assert server.end() == 0
+
+
+def test_a_cancelled_call_that_waits_is_not_computed(start):
+    options = (*GRPC, "--allow-anonymous-infer")
+    server = start("patient", options=options, settings="concurrency = 1\n")
+    turns = triton.InferInput("turns", [], "INT64")
+    turns.set_data_from_numpy(np.array(1500, np.int64))
+    answers = queue.Queue()
+
+    def pending():
+        metrics = server.asked("/metrics", role="metrics")[2].decode()
+        (line,) = (x for x in metrics.splitlines() if x.startswith(PENDING))
+        return line.split()[-1]
+
+    with connect(server) as client:
+        calls = [
+            client.async_infer("patient", [turns], lambda result, error: answers.put(error))
+            for _ in range(5)
+        ]
+        until(lambda: pending() == "5")
+        for call in calls[1:]:
+            call.cancel()
+        errors = [answers.get(timeout=PATIENCE_S) for _ in calls]
+        assert sum(error is None for error in errors) == 1
+        (found,) = client.get_inference_statistics("patient").model_stats
+        assert (found.execution_count, found.inference_stats.success.count) == (1, 1)
+    assert server.end() == 0
+
+
+def test_clients_with_a_certificate_have_the_roles_that_were_given(start, tmp_path, image):
+    authority = Authority(tmp_path)
+    server = start(
+        NAME,
+        options=(*GRPC, "--client-ca", authority.pem),
+        settings='client_roles = ["infer"]',
     )
-    try:
-        with triton.InferenceServerClient(
-            server.grpc, ssl=True, root_certificates=str(server.ca)
-        ) as client:
-
-            def headers(role):
-                return {"authorization": f"Bearer {texts[role]}"}
-
-            with pytest.raises(InferenceServerException) as caught:
-                client.infer(NAME, inputs(image))
-            assert caught.value.status() == "StatusCode.UNAUTHENTICATED"
-            with pytest.raises(InferenceServerException) as caught:
-                client.infer(NAME, inputs(image), headers=headers("manage"))
-            assert caught.value.status() == "StatusCode.PERMISSION_DENIED"
-            client.infer(NAME, inputs(image), headers=headers("infer"))
-            client.load_model(NAME, headers=headers("manage"))
-            with pytest.raises(InferenceServerException) as caught:
-                client.load_model(NAME, headers=headers("manage"), config="{}")
-            assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
-            client.unload_model(NAME, headers=headers("manage"))
-            assert not client.is_model_ready(NAME, headers=headers("infer"))
-            with pytest.raises(InferenceServerException) as caught:
-                client.infer(NAME, inputs(image), headers=headers("infer"))
-            assert caught.value.status() == "StatusCode.UNAVAILABLE"
-    finally:
-        server.stop()
+    with connect(server) as client:
+        assert refused(client.is_server_live, client_timeout=PATIENCE_S) == "UNAVAILABLE"
+    certificate, key = authority.client("a client")
+    with triton.InferenceServerClient(
+        address(server),
+        ssl=True,
+        root_certificates=str(server.ca),
+        private_key=str(key),
+        certificate_chain=str(certificate),
+    ) as client:
+        client.infer(NAME, inputs(image))
+        assert refused(client.unload_model, NAME) == "PERMISSION_DENIED"
+    assert server.end() == 0
 
 
-def test_a_drain_lets_calls_finish_and_exits_with_0(tmp_path, key_path, sealed_cnn, image):
-    server = ServeProcess(
-        tmp_path,
-        "--memory=160MiB",
-        "--allow-anonymous-infer",
-        key=key_path,
-        models=[(NAME, 3, sealed_cnn)],
-    )
-    try:
-        with triton.InferenceServerClient(
-            server.grpc, ssl=True, root_certificates=str(server.ca)
-        ) as client:
-            client.infer(NAME, inputs(image))
-            answers = queue.Queue()
-            for _ in range(20):
-                client.async_infer(NAME, inputs(image), lambda result, error: answers.put(error))
-            first = answers.get(timeout=PATIENCE_S)
-            begun = time.monotonic()
-            server.terminate()
-            errors = [first, *(answers.get(timeout=PATIENCE_S) for _ in range(19))]
-            assert server.wait() == 0
-            assert time.monotonic() - begun < 10
-        assert [str(e) for e in errors if e is not None] == []
-    finally:
-        server.stop()
+def test_a_drain_lets_calls_finish_and_exits_with_0(start, image):
+    server = start(NAME, options=(*GRPC, "--allow-anonymous-infer"))
+    with connect(server) as client:
+        client.infer(NAME, inputs(image))
+        answers = queue.Queue()
+        for _ in range(20):
+            client.async_infer(NAME, inputs(image), lambda result, error: answers.put(error))
+        first = answers.get(timeout=PATIENCE_S)
+        begun = time.monotonic()
+        server.terminate()
+        errors = [first, *(answers.get(timeout=PATIENCE_S) for _ in range(19))]
+        assert server.process.wait(PATIENCE_S) == 0
+        assert time.monotonic() - begun < 15
+    assert [str(e) for e in errors if e is not None] == []
 
 
 WITHOUT = """

@@ -70,6 +70,46 @@ asyncio.run(main())
 """
 
 
+GRPC_CLIENT = """
+import asyncio, json, sys
+import numpy as np
+from kserve import InferenceGRPCClient, InferInput, InferRequest
+
+url, ca, token, image = sys.argv[1:]
+image = np.load(image)
+headers = (("authorization", f"Bearer {token}"),)
+
+async def refused(call):
+    try:
+        await call
+    except Exception as error:
+        return error.code().name
+
+def asking(model, *, binary):
+    tensor = InferInput("image", list(image.shape), "FP32")
+    tensor.set_data_from_numpy(image, binary_data=binary)
+    return InferRequest(model_name=model, infer_inputs=[tensor], request_id="7")
+
+async def main():
+    client = InferenceGRPCClient(url, use_ssl=True, root_certificates=ca)
+    said = {
+        "live": await client.is_server_live(),
+        "ready": await client.is_server_ready(),
+        "model": await client.is_model_ready("cnn", headers=headers),
+    }
+    for binary in (False, True):
+        answer = await client.infer(asking("cnn", binary=binary), headers=headers)
+        said["raw" if binary else "lists"] = answer.outputs[0].as_numpy().tolist()
+        said["id"] = answer.id
+    said["unknown"] = await refused(client.infer(asking("none", binary=True), headers=headers))
+    said["nobody"] = await refused(client.infer(asking("cnn", binary=True)))
+    await client.close()
+    print(json.dumps(said))
+
+asyncio.run(main())
+"""
+
+
 @pytest.fixture(scope="module")
 def python():
     """The interpreter of the client's environment."""
@@ -83,19 +123,42 @@ def python():
     return found
 
 
-def test_rest(python, start, sealed, key, image, tmp_path):
-    server = start("cnn")
-    np.save(tmp_path / "image.npy", image)
+def asked(client, folder, python, *arguments):
+    """Return what a client says in its own environment."""
     done = subprocess.run(
-        [python, "-c", CLIENT, server.url, server.ca, server.token("infer"), "image.npy"],
-        cwd=tmp_path,
+        [python, "-c", client, *arguments],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
         timeout=2 * PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_grpc(python, start, sealed, key, image, tmp_path):
+    server = start("cnn", options=("--grpc", "127.0.0.1:0"))
+    np.save(tmp_path / "image.npy", image)
+    url = "localhost:" + server.facts["grpc_addresses"][0].rpartition(":")[2]
+    said = asked(
+        *(GRPC_CLIENT, tmp_path, python, url, server.ca, server.token("infer"), "image.npy")
+    )
+    assert (said["live"], said["ready"], said["model"], said["id"]) == (True, True, True, "7")
+    with inferonnx.open(sealed["cnn"], key=key, memory="8GiB") as session:
+        (expected,) = session.run(None, {"image": image})
+    for form in ("lists", "raw"):
+        np.testing.assert_allclose(said[form], expected, rtol=1e-4, atol=1e-5)
+    assert (said["unknown"], said["nobody"]) == ("NOT_FOUND", "UNAUTHENTICATED")
+    assert server.end() == 0
+
+
+def test_rest(python, start, sealed, key, image, tmp_path):
+    server = start("cnn")
+    np.save(tmp_path / "image.npy", image)
+    said = asked(
+        *(CLIENT, tmp_path, python, server.url, server.ca, server.token("infer"), "image.npy")
+    )
     assert [said[what] for what in ("live", "ready", "model", "none")] == [True, True, True, False]
     with inferonnx.open(sealed["cnn"], key=key, memory="8GiB") as session:
         (expected,) = session.run(None, {"image": image})
