@@ -20,10 +20,11 @@ class ModelFacts(NamedTuple):
         inputs: Declared inputs, in order; tensors all.
         outputs: Declared outputs, in order; tensors all.
         least_bytes: Least share of memory in which it runs.
-        full_bytes: Share at which it streams nothing and has room for the largest
-            batches; more has no use.
+        full_bytes: Share at which it streams nothing and has room for the most rows of a
+            batch or request; more has no use.
         pass_bytes: Part of any share that its passes take at least.
-        is_batchable: The first axis of all inputs and outputs is free.
+        is_batchable: The first axis of all inputs and outputs is a batch, whose rows do
+            not change each other: requests may be joined.
     """
 
     name: str
@@ -89,7 +90,7 @@ class Opener(Protocol):
             path: The sealed file.
             data_key: Opens it.
             concurrency: Calls at a time that shares are told for.
-            n_rows: Rows of the largest batch that the full share is told for.
+            n_rows: Rows of a batch, or of one request, that the full share is told for.
 
         Raises:
             InferonnxError: The key is another model's, the file is not authentic, it
