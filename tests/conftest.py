@@ -76,6 +76,16 @@ def sealed_cnn(cnn, key_path, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def unnumbered_cnn(cnn, key_path, tmp_path_factory):
+    """The small model, sealed without a release."""
+    import inferonnx
+
+    path = tmp_path_factory.mktemp("unnumbered") / "cnn.sealed"
+    inferonnx.seal(cnn, path, key=inferonnx.Key.load(key_path), memory="8GiB")
+    return path
+
+
 @pytest.fixture
 def without_aegis(monkeypatch):
     """A process in which libaegis is not installed, whether it is or not."""

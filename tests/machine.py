@@ -1,4 +1,4 @@
-"""What a test needs and not every machine has: libaegis, a browser, an emulator, a tracer.
+"""What a test needs and not every machine has: libaegis, a browser, a proxy, a tracer.
 
 The README's command passes without them: tests of a suite that isn't there are not
 collected, tests that need a tool are skipped and say what to install. In continuous
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,13 +18,20 @@ import pytest
 from inferonnx.crypto import SUITES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from inferonnx.crypto import Suite
 
 PACKAGES = {
     "bash": "bash",
     "chromedriver": "chromium-driver",
     "chromium": "chromium",
+    "curl": "curl",
     "dd": "coreutils",
+    "haproxy": "haproxy",
+    "openssl": "openssl",
+    "gcc": "gcc",
     "qemu-x86_64-static": "qemu-user-static",
     "strace": "strace",
 }
@@ -64,3 +73,23 @@ def lack_of(name: str) -> str:
     if name in SUITES:
         return f"no library of {name} here; with a C compiler: pip install '.[test,aegis]'"
     return f"no {name} here; on Debian: apt install {PACKAGES[name]}"
+
+
+@contextmanager
+def small_disk(folder: Path, *, n_bytes: int, n_inodes: int) -> Iterator[Path]:
+    """Give a file system of that size; skip the test where none may be mounted.
+
+    In CI too, for once: a container that may not mount is no machine that lacks a tool.
+    What needs no such disk is tested by a limit on the size of files.
+    """
+    folder.mkdir()
+    options = f"size={n_bytes},nr_inodes={n_inodes}"
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+    try:
+        subprocess.run(command, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no right to mount a small disk here; as root it is there")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)

@@ -10,6 +10,11 @@ and, in the process that runs it, whose whole memory counts:
     with inferonnx.open("resnet.sealed", key=key, memory="85MiB") as session:
         outputs = session.run(None, {"data": x})
 
+or asks a server that runs it:
+
+    with inferonnx.Client("https://models:8443", ca="server.pem") as client:
+        outputs = client.infer("resnet", {"data": x})
+
 Names are loaded when they are first used: importing the package costs next to
 nothing, and what opens a sealed model never loads what seals one.
 """
@@ -19,11 +24,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inferonnx.app import Key, Pin, Session, open, seal, verify  # noqa: A004 - as archives name it
+    from inferonnx.app import (
+        AsyncClient,
+        Client,
+        Key,
+        Pin,
+        Session,
+        open,  # noqa: A004 - as archives name it
+        seal,
+        verify,
+    )
     from inferonnx.errors import InferonnxError
 
 __version__ = "0.1.0"
-__all__ = ["InferonnxError", "Key", "Pin", "Session", "__version__", "open", "seal", "verify"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "InferonnxError",
+    "Key",
+    "Pin",
+    "Session",
+    "__version__",
+    "open",
+    "seal",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> object:

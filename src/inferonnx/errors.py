@@ -12,7 +12,7 @@ from enum import IntEnum
 
 TYPE_CHECKING = False  # importing `typing` would cost the enclave a MiB
 if TYPE_CHECKING:
-    from typing import ClassVar
+    from typing import ClassVar, Self
 
 
 class ExitCode(IntEnum):
@@ -60,6 +60,16 @@ class InferonnxError(Exception):
         self.message = message
         self.where = where
         self.hint = hint or self.usual_hint
+
+    def again(self) -> Self:
+        """Return the same error to raise in one more place.
+
+        Each raise of an exception adds frames to it, which hold what they worked on:
+        two callers must not get one and the same.
+        """
+        other = type(self).__new__(type(self), *self.args)
+        other.__dict__.update(self.__dict__)
+        return other
 
 
 class UsageError(InferonnxError):
@@ -169,6 +179,91 @@ class KeyFileError(InferonnxError):
     code = "key"
 
 
+class CertificateError(InferonnxError):
+    """A certificate or chain can't be read, or is not for the key that it should be for."""
+
+    code = "certificate"
+    usual_hint = "Give the certificate first, then what signed it, each in PEM."
+
+
+class ServerIdentityError(InferonnxError):
+    """A server can't show that it is the one that was asked for; nothing was sent to it."""
+
+    code = "server.identity"
+    exit_code = ExitCode.NOT_AUTHENTIC
+
+
+class AttestationError(InferonnxError):
+    """The server is the one that was asked for, but nothing proves what runs there."""
+
+    code = "attestation"
+    exit_code = ExitCode.REFUSED
+
+
+class ConfigError(InferonnxError):
+    """The server's configuration has an unknown key, a wrong value, or contradicts itself."""
+
+    code = "config"
+    usual_hint = "docs/serve-config.md lists every key."
+
+
+class ModelNameError(InferonnxError):
+    """A name or version is none that a served model can have."""
+
+    code = "model.name"
+
+
+class UnauthenticatedError(InferonnxError):
+    """Nobody is known to be asking: no credentials, or none that hold."""
+
+    code = "access.unauthenticated"
+    exit_code = ExitCode.REFUSED
+
+
+class ForbiddenError(InferonnxError):
+    """Who asks is known and has not the role for it."""
+
+    code = "access.forbidden"
+    exit_code = ExitCode.REFUSED
+
+
+class OwnerRequestError(InferonnxError):
+    """What should be a request that an owner signed is not in the form of one."""
+
+    code = "owner.request"
+
+
+class OwnerRefusedError(InferonnxError):
+    """The signature does not fit the request, or is another owner's."""
+
+    code = "owner.refused"
+    exit_code = ExitCode.REFUSED
+
+
+class NonceError(InferonnxError):
+    """The nonce of a signed request is not this server's, is too old, or was used before."""
+
+    code = "owner.nonce"
+    exit_code = ExitCode.REFUSED
+    usual_hint = "Ask the server for a new one and sign again."
+
+
+class UploadOffsetError(InferonnxError):
+    """An upload goes on at another place than where it ends."""
+
+    code = "upload.offset"
+    exit_code = ExitCode.REFUSED
+    usual_hint = "Ask where it ends, and go on from there."
+
+
+class UploadEndedError(InferonnxError):
+    """An upload is over and was no success: expired, given up, or refused."""
+
+    code = "upload.ended"
+    exit_code = ExitCode.REFUSED
+    usual_hint = "Push the file again."
+
+
 class DifferenceError(InferonnxError):
     """Two results that must agree do not."""
 
@@ -202,6 +297,13 @@ class BusyError(UnavailableError):
         self.retry_after_s = retry_after_s
 
 
+class UploadLockedError(UnavailableError):
+    """Another request is writing to an upload, or it is being verified."""
+
+    code = "upload.locked"
+    usual_hint = "Try again in a moment."
+
+
 class ModelNotReadyError(UnavailableError):
     """A served model is locked, unloaded, or can't be opened."""
 
@@ -210,7 +312,7 @@ class ModelNotReadyError(UnavailableError):
 
 
 class DeadlineError(UnavailableError):
-    """A request was not begun within the time that it gave."""
+    """What was asked for was not done within the time that was given."""
 
     code = "deadline"
     usual_hint = "Give it more time, or try when there is less to do."

@@ -11,7 +11,8 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": KIB, "MiB": MIB, "GiB": GIB}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)", re.ASCII)
+# At most 20 digits: Python refuses to read thousands, and no memory or disk has more.
+_SIZE = re.compile(r"(\d{1,20}(?:\.\d{1,20})?) ?([A-Za-z]*)", re.ASCII)
 
 
 def parse_size(text: str | int) -> int:
@@ -30,7 +31,7 @@ def parse_size(text: str | int) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None or match[2] not in _UNITS:
         raise UsageError(
-            f"{text!r} is not a size",
+            f"{text!r:.60} is not a size",
             hint="Write bytes, or a number with kB, MB, GB, KiB, MiB or GiB: 85MiB.",
         )
     whole, _, fraction = match[1].partition(".")

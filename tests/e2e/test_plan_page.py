@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
+import browsing
+from browsing import emulate, forget_logs, loaded_urls, start_browser
 from inferonnx.report import PLAN_SCHEMA, plan_page
-from machine import module_needs, tool
+from machine import module_needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from selenium.webdriver.remote.webelement import WebElement
+    from selenium import webdriver
 
 module_needs("chromium", "chromedriver")
 
 MIB = 2**20
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=2'>\"&"
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync "
-    "--disable-dev-shm-usage --window-size=1200,1000"
-)
 
 
 def sample(n: int, **changes: object) -> dict:
@@ -78,14 +71,7 @@ def sample(n: int, **changes: object) -> dict:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """A Chromium with a profile of its own, shared by this file's tests."""
-    chromium, driver = tool("chromium"), tool("chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in FLAGS.split():
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    chrome = start_browser(tmp_path_factory.mktemp("profile"))
     yield chrome
     chrome.quit()
 
@@ -95,57 +81,27 @@ def open_page(browser: webdriver.Chrome, tmp_path: Path) -> Iterator[Callable[..
     """Open a plan; afterwards, whatever the test did, nothing was logged and nothing loaded."""
 
     def show(plan: dict, *, dark: bool = False, width: int = 1200, motion: bool = False) -> Screen:
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        calm = {"name": "prefers-reduced-motion", "value": "no-preference" if motion else "reduce"}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, calm]})
-        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        emulate(browser, dark=dark, width=width, motion=motion)
         file = tmp_path / "plan.html"
         file.write_text(plan_page(plan), "utf-8")
         browser.get(file.as_uri())
         return Screen(browser)
 
-    browser.get("about:blank")
-    browser.get_log("performance")
-    browser.get_log("browser")
+    forget_logs(browser)
     yield show
     assert browser.get_log("browser") == []
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    urls = [
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    ]
+    urls = loaded_urls(browser)
     assert {url.split("/")[-1] for url in urls if not url.startswith("data:")} <= {"plan.html"}
     assert all(url.startswith(("file:", "data:")) for url in urls)
 
 
-class Screen:
-    """The page as the tests look at it."""
-
-    def __init__(self, browser: webdriver.Chrome) -> None:
-        self.browser = browser
-
-    def find(self, css: str) -> WebElement:
-        """Return the first element that fits."""
-        return self.browser.find_element(By.CSS_SELECTOR, css)
-
-    def text(self, css: str) -> str:
-        """Return the text that can be seen in an element."""
-        return self.find(css).text
+class Screen(browsing.Screen):
+    """The plan's page as the tests look at it."""
 
     def numbers(self) -> list[int]:
         """Return the partitions' numbers in the table, from top to bottom."""
         found = self.browser.find_elements(By.CSS_SELECTOR, "#partitions .open")
         return [int(button.text) for button in found]
-
-    def style(self, css: str, name: str) -> str:
-        """Return a computed style."""
-        return self.find(css).value_of_css_property(name)
-
-    def run(self, script: str) -> object:
-        """Return what a program in the page returns."""
-        return self.browser.execute_script(script)
 
     def point(self, part: float) -> ActionChains:
         """Return actions that have moved the pointer to a part of the timeline's width."""
@@ -154,10 +110,6 @@ class Screen:
         inner = host.size["width"] - 62 - 12
         x = round(62 + part * inner - host.size["width"] / 2)
         return ActionChains(self.browser, duration=20).move_to_element_with_offset(host, x, 0)
-
-    def wait(self, condition: Callable[[], bool]) -> None:
-        """Wait until something holds."""
-        WebDriverWait(self.browser, 5, 0.02).until(lambda _: condition())
 
 
 def test_the_page_shows_figures_and_all_layers(open_page: Callable[..., Screen]) -> None:

@@ -1,4 +1,4 @@
-"""Make the test vectors of the sealed file: deterministic, one cause each.
+"""Make the test vectors of the sealed file and of owners' requests: one cause each.
 
 python tests/vectors/vector_generate.py        # writes the JSON files beside it
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from key_vectors import key_vectors
 from manifest_vectors import manifests
+from owner_request_vectors import owner_request_vectors
 from sealed_vectors import (
     flipped,
     good,
@@ -76,6 +77,7 @@ def all_files(suites: Iterable[Suite] = SUITES.values()) -> dict[str, str]:
         },
         "keys.json": {"warning": WARNING, **key_vectors()},
         "merkle.json": {"vectors": merkle_vectors()},
+        "owner-requests.json": {"warning": WARNING, "vectors": owner_request_vectors()},
     }
     return {name: as_text(tree) for name, tree in trees.items()}
 

@@ -13,11 +13,26 @@ if TYPE_CHECKING:
     from inferonnx.app.host.session import Session
     from inferonnx.app.owner.sealing import seal
     from inferonnx.app.owner.verifying import verify
+    from inferonnx.app.relying.client import AsyncClient, Client
     from inferonnx.sealed import ModelPin, Pin, ReleasePin, parse_pin
 
-__all__ = ["Key", "ModelPin", "Pin", "ReleasePin", "Session", "open", "parse_pin", "seal", "verify"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Key",
+    "ModelPin",
+    "Pin",
+    "ReleasePin",
+    "Session",
+    "open",
+    "parse_pin",
+    "seal",
+    "verify",
+]
 
 _HOMES = {
+    "AsyncClient": "inferonnx.app.relying.client",
+    "Client": "inferonnx.app.relying.client",
     "Key": "inferonnx.app.host.keys",
     "ModelPin": "inferonnx.sealed",
     "Pin": "inferonnx.sealed",

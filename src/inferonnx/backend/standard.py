@@ -53,7 +53,7 @@ class SealedRep(BackendRep):  # type: ignore[misc]  # onnx is not typed
     @property
     def n_streamed(self) -> int:
         """Blocks of weights that the last run read and opened."""
-        return sum(event.what == "open" for event in self._events)
+        return sum(event.what == "load" for event in self._events)
 
     def run(self, inputs: Any, **_options: Any) -> tuple[Any, ...]:
         """Return the outputs, all of them, in the model's order.

@@ -1,4 +1,4 @@
-"""`inferonnx bench stream`: measure the sealed stream against plain onnxruntime."""
+"""`inferonnx bench`: measure the sealed stream and the server against plain onnxruntime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     import argparse
 
     from inferonnx.bench import StreamBench
+    from inferonnx.bench.serve import ServeBench
     from inferonnx.cli.main import Verbs
+
+SMALL = "squeezenet1.0-7"
+"""A 224 x 224 image in, a thousand classes out: what a server adds shows most on it."""
+
+LARGE = "resnet152-v2-7"
 
 NINE = (
     "squeezenet1.0-7",
@@ -32,7 +38,7 @@ NINE = (
 
 
 def add_parser(verbs: Verbs, name: str) -> None:
-    """Add `bench`, whose one subject so far is the stream."""
+    """Add `bench` and its subjects: stream, serve, soak."""
     parser = verb(
         verbs,
         name,
@@ -94,6 +100,97 @@ def add_parser(verbs: Verbs, name: str) -> None:
         "-o", "--output", default="results", help="folder for reports (default: results)"
     )
     stream.set_defaults(run=_stream)
+    _add_serve(subjects)
+    _add_soak(subjects)
+
+
+def _add_serve(subjects: Verbs) -> None:
+    serve = verb(
+        subjects,
+        "serve",
+        "A server in a process of its own, asked over TLS by clients at once: its peak of\n"
+        "memory, answers a second against plain onnxruntime in memory, what the server adds to\n"
+        "the engine's time, and the least budget in which it serves.",
+        "",
+        overview="the server against plain onnxruntime, under load",
+    )
+    serve.add_argument(
+        "--model", metavar="NAME", default="resnet152-v2-7", help="(default: resnet152-v2-7)"
+    )
+    serve.add_argument(
+        "--memory", metavar="SIZE", type=size, default=96 * MIB, help="budget (default: 96MiB)"
+    )
+    serve.add_argument("--clients", metavar="N", type=positive, default=8, help="(default: 8)")
+    serve.add_argument("--rounds", metavar="N", type=positive, default=7, help="(default: 7)")
+    serve.add_argument(
+        "--suite", choices=tuple(SUITES), metavar="SUITE", default="aes-256-gcm", help="of the file"
+    )
+    serve.add_argument("--zoo", default="models", help="folder of the models (default: models)")
+    serve.add_argument(
+        "-o", "--output", default="results", help="folder for reports (default: results)"
+    )
+    serve.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from inferonnx.bench.models import bench_cases
+    from inferonnx.bench.serve import as_json, bench_serve
+    from inferonnx.runtime.whole_files import whole_file
+
+    output = Path(options.output)
+    progress = Progress()
+    try:
+        key, cases, failed = bench_cases(
+            [options.model, SMALL],
+            models=Path(options.zoo),
+            work=output / "bench",
+            suites=[options.suite],
+            progress=progress,
+        )
+        for error in failed.values():
+            raise error
+        machine, figures = bench_serve(
+            cases[0],
+            cases[1],
+            key=key,
+            suite=options.suite,
+            memory=options.memory,
+            clients=options.clients,
+            rounds=options.rounds,
+            work=output / "bench" / "serve",
+            progress=progress,
+        )
+    finally:
+        progress.done()
+    report = output / "bench-serve.json"
+    with whole_file(str(report)) as file:
+        file.write(as_json(machine, figures).encode())
+    print(_serve_table(figures))
+    print(f"wrote {report}")
+    return ExitCode.DONE
+
+
+def _serve_table(figures: ServeBench) -> str:
+    from statistics import median
+
+    from inferonnx.report import markdown_table
+
+    least = figures.least_bytes
+    rows = [
+        ["budget, MiB", f"{figures.memory_bytes / MIB:.0f}"],
+        [f"peak with {figures.clients} clients, MiB", f"{figures.peak_bytes / MIB:.1f}"],
+        ["after start, MiB", f"{figures.idle_bytes / MIB:.1f}"],
+        ["least budget that serves them, MiB", f"{least / MIB:.0f}" if least else "none"],
+        ["peak there, MiB", f"{figures.least_peak_bytes / MIB:.1f}"],
+        ["plain onnxruntime, a second", f"{median(figures.plain_per_s):.2f}"],
+        [f"{figures.clients} clients, a second", f"{median(figures.served_per_s):.2f}"],
+        ["of plain", f"{figures.ratio:.2f}"],
+        ["one client, a second", f"{median(figures.single_per_s):.2f}"],
+        [f"{figures.small}: added by the server, ms", f"{median(figures.overhead_ms):.2f}"],
+        [f"{figures.small}: engine, ms", f"{median(figures.engine_ms):.2f}"],
+        [f"{figures.small}: client in all, ms", f"{median(figures.client_ms):.2f}"],
+    ]
+    return markdown_table([figures.model, "median"], rows)
 
 
 def _stream(options: argparse.Namespace) -> int:
@@ -167,3 +264,77 @@ def _engine(row: StreamBench) -> str:
     if not row.suite:
         return "plain onnxruntime"
     return row.suite if row.page_drop else f"{row.suite}, no page drop"
+
+
+def _add_soak(subjects: Verbs) -> None:
+    soak = verb(
+        subjects,
+        "soak",
+        "A server that lives through uploads, deletes and loads in a row, then through mixed\n"
+        "load with clients that vanish: its memory at the end against after warm-up, and every\n"
+        "error that nobody asked for. Ends with 4 unless all of it is as it should be.",
+        "",
+        overview="a server under turnover and mixed load, for a long time",
+    )
+    soak.add_argument(
+        "--rounds", metavar="N", type=positive, default=1000, help="turnovers (default: 1000)"
+    )
+    soak.add_argument(
+        "--minutes", metavar="N", type=positive, default=10, help="of mixed load (default: 10)"
+    )
+    soak.add_argument(
+        "--memory", metavar="SIZE", type=size, default=128 * MIB, help="budget (default: 128MiB)"
+    )
+    soak.add_argument("--zoo", default="models", help="folder of the models (default: models)")
+    soak.add_argument(
+        "-o", "--output", default="results", help="folder for reports (default: results)"
+    )
+    soak.set_defaults(run=_soak)
+
+
+def _soak(options: argparse.Namespace) -> int:
+    from inferonnx.bench.models import bench_cases
+    from inferonnx.bench.soak import as_json, soak
+    from inferonnx.report import markdown_table
+    from inferonnx.runtime.whole_files import whole_file
+
+    output = Path(options.output)
+    progress = Progress()
+    try:
+        key, cases, failed = bench_cases(
+            [SMALL, LARGE],
+            models=Path(options.zoo),
+            work=output / "bench",
+            suites=["aes-256-gcm"],
+            progress=progress,
+        )
+        for error in failed.values():
+            raise error
+        machine, found = soak(
+            *cases,
+            key=key,
+            suite="aes-256-gcm",
+            memory=options.memory,
+            rounds=options.rounds,
+            seconds=60.0 * options.minutes,
+            work=output / "bench",
+            progress=progress,
+        )
+    finally:
+        progress.done()
+    report = output / "soak.json"
+    with whole_file(str(report)) as file:
+        file.write(as_json(machine, found).encode())
+    rows = [
+        [what, f"{start / MIB:.1f}", f"{stop / MIB:.1f}"]
+        for what, (start, stop) in (
+            (f"{found.n_rounds} turnovers", found.turnover_bytes),
+            (f"{found.n_answers} answers, {found.n_vanished} vanished", found.load_bytes),
+        )
+    ]
+    print(markdown_table(["", "MiB after warm-up", "MiB at the end"], rows))
+    print(f"peak {found.peak_bytes / MIB:.1f} MiB of {found.memory_bytes / MIB:.0f}")
+    print(f"wrote {report}")
+    for text in found.errors:
+        say_error(text)
+    return ExitCode.DONE if found.is_sound else ExitCode.REFUSED

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import ExitStack
 
-    from inferonnx.app.host.session import Session
-
 
 class Outputs:
     """Writes and shows the outputs of samples as they come.
@@ -46,15 +44,14 @@ class Outputs:
         if self._folder:
             check_new_folder(self._folder)
 
-    def begin(self, session: Session, stack: ExitStack) -> None:
+    def begin(self, types: Mapping[str, str], stack: ExitStack) -> None:
         """Refuse outputs of types that files can't hold; make the folder, if there is one.
 
         Args:
-            session: The open model.
+            types: Of the model's outputs by name, such as "tensor(float)".
             stack: When it ends without an error, the folder appears.
         """
         if self._path:
-            types = {value.name: value.type for value in session.get_outputs()}
             check_destination(self._path, n_samples=self._n_samples, output_types=[*types.values()])
         if self._folder:
             self._folder = stack.enter_context(whole_folder(self._folder))

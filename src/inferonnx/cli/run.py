@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
     from inferonnx.app.host.session import Session
     from inferonnx.cli.main import Verbs
-    from inferonnx.engine import PassEvent
+
+COUNTED = (
+    "note: this system does not tell what is resident: the peak is counted, not measured "
+    "(the floor of sealing, buffers, resident weights, activations)"
+)
 
 
 def add_parser(verbs: Verbs, name: str) -> None:
@@ -71,7 +75,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
         "(that release or a newer one)",
     )
     parser.add_argument(
-        "--trace", metavar="FILE", help="write a Chrome trace: open and compute, by partition"
+        "--trace", metavar="FILE", help="write a Chrome trace: read, open and compute"
     )
     parser.add_argument(
         "--no-page-drop",
@@ -108,18 +112,19 @@ def _run(options: argparse.Namespace) -> int:
         )
         if options.input is None:
             _check_needs_none(session)
-        outputs.begin(session, stack)
-        events: list[PassEvent] = []
+        if not session.figures.measured:
+            print(COUNTED, file=sys.stderr)
+        outputs.begin({value.name: value.type for value in session.get_outputs()}, stack)
         if options.trace:
-            session.trace(events.append)
+            from inferonnx.cli.trace import trace_file
+
+            session.trace(stack.enter_context(trace_file(options.trace)))
         latency_ms: list[float] = []
         for number, files in enumerate(samples):
             values, times_ms = _run_sample(session, files, options.repeat)
             outputs.take(number, values)
             latency_ms += times_ms
             del values  # no part of the next pass
-        if options.trace:
-            _write_trace(options.trace, events)
         facts = _facts(session, latency_ms, n_samples=len(samples))
     if options.json:
         print(json.dumps(facts))
@@ -179,6 +184,7 @@ def _facts(session: Session, latency_ms: list[float], *, n_samples: int) -> dict
         "open_ms": round(figures.open_ms, 3),
         "probe_ms": None if figures.probe_ms is None else round(figures.probe_ms, 3),
         "peak_rss_bytes": peak_resident_bytes(),
+        "peak_measured": figures.measured,
         "predicted_peak_bytes": figures.peak_bytes,
         "floor_bytes": figures.floor_bytes,
         "budget_bytes": figures.budget_bytes,
@@ -192,9 +198,10 @@ def _facts(session: Session, latency_ms: list[float], *, n_samples: int) -> dict
 def _show(facts: dict[str, Any], *, wrote: str | None) -> None:
     latency = sorted(facts["latency_ms"])
     peak = facts["peak_rss_bytes"]
+    peak_text = format_size(peak or facts["predicted_peak_bytes"])
     print(
         f"median {latency[len(latency) // 2]:.1f} ms of {len(latency)}, opened in "
-        f"{facts['open_ms']:.0f} ms; peak {format_size(peak) if peak else 'unknown'} of "
+        f"{facts['open_ms']:.0f} ms; peak {peak_text}{'' if peak else ' (counted)'} of "
         f"{format_size(facts['budget_bytes'])}; {facts['resident_partitions']} of "
         f"{facts['partitions']} partitions resident, {format_size(facts['streamed_bytes'])} "
         "streamed a pass",
@@ -202,24 +209,3 @@ def _show(facts: dict[str, Any], *, wrote: str | None) -> None:
     )
     if wrote:
         print(f"wrote {wrote}", file=sys.stderr)
-
-
-def _write_trace(path: str, events: list[PassEvent]) -> None:
-    """Write the events in Chrome's trace format: microseconds, one row for each kind."""
-    from inferonnx.runtime.whole_files import whole_file
-
-    rows = [
-        {
-            "name": f"{event.what} {event.partition}",
-            "cat": event.what,
-            "ph": "X",
-            "ts": event.start_ns / 1e3,
-            "dur": (event.stop_ns - event.start_ns) / 1e3,
-            "pid": 1,
-            "tid": 1 if event.what == "compute" else 2,
-            "args": {"partition": event.partition},
-        }
-        for event in events
-    ]
-    with whole_file(path) as file:
-        file.write(json.dumps({"traceEvents": rows}).encode())

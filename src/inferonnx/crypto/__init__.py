@@ -1,13 +1,15 @@
 """Cryptography: AEAD suites, hashes, sub-keys, signatures.
 
 The only room that imports `cryptography` and loads libaegis. Nothing here is
-home-made, nothing reads a clock or draws a random byte: those are arguments.
+home-made, nothing reads a clock or draws a random byte: those are arguments. The
+server's TLS key and certificates are in `crypto.x509`, which is imported by name,
+since few processes need it.
 """
 
 from __future__ import annotations
 
 from inferonnx.crypto.aead import Aead, wipe
-from inferonnx.crypto.digest import SHA256_BYTES, Sha256, hkdf_sha256, scrypt, sha256
+from inferonnx.crypto.digest import SHA256_BYTES, Sha256, hkdf_sha256, hmac_sha256, scrypt, sha256
 from inferonnx.crypto.secret import Secret, equal_bytes
 from inferonnx.crypto.signature import (
     ED25519_PUBLIC_BYTES,
@@ -36,6 +38,7 @@ __all__ = [
     "ed25519_verify",
     "equal_bytes",
     "hkdf_sha256",
+    "hmac_sha256",
     "scrypt",
     "sha256",
     "wipe",

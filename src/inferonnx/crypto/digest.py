@@ -1,4 +1,4 @@
-"""SHA-256 and what is built on it: HKDF for sub-keys, scrypt for passphrases.
+"""SHA-256 and what is built on it: HMAC, HKDF for sub-keys, scrypt for passphrases.
 
 `cryptography` brings its own OpenSSL; the standard library's hashlib would map
 a second one into the enclave.
@@ -39,6 +39,17 @@ class Sha256:
 def sha256(*parts: bytes | bytearray | memoryview) -> bytes:
     """Return SHA-256 of `parts`, one after the other."""
     state = Hash(_ALGORITHM)
+    for part in parts:
+        state.update(part)
+    return state.finalize()
+
+
+def hmac_sha256(key: Secret, *parts: bytes) -> bytes:
+    """Return the 32-byte HMAC with SHA-256 (RFC 2104) of `parts`, one after the other."""
+    # Loaded here: only what serves needs it.
+    from cryptography.hazmat.primitives.hmac import HMAC
+
+    state = HMAC(key.reveal(), _ALGORITHM)
     for part in parts:
         state.update(part)
     return state.finalize()

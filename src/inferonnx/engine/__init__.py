@@ -5,8 +5,9 @@ declares the last two as ports and is handed them.
 """
 
 from inferonnx.engine.blocks import BlockLoader
+from inferonnx.engine.events import PassEvent
 from inferonnx.engine.ports import Buffer, Computation, Runtime, Source
-from inferonnx.engine.stream import PassEvent, Stream, StreamFigures
+from inferonnx.engine.stream import Stream, StreamFigures
 
 __all__ = [
     "BlockLoader",

@@ -14,12 +14,15 @@ numbers without an error.
 from __future__ import annotations
 
 import threading
+import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from inferonnx.crypto import wipe
+from inferonnx.engine.events import tell
 
 if TYPE_CHECKING:
+    from inferonnx.engine.events import Listener
     from inferonnx.engine.ports import Source
     from inferonnx.sealed import SegmentOpener
 
@@ -40,32 +43,37 @@ class BlockLoader:
         for helper in self._helpers:
             helper.start()
 
-    def load(self, block: int, view: memoryview) -> None:
+    def load(self, block: int, view: memoryview, listener: Listener | None = None) -> None:
         """Fill `view` with the opened weights of partition `block`.
 
         Args:
             block: Number of the partition.
             view: Exactly as long as its block.
+            listener: Told of every segment that is read or opened, by the thread that does it.
 
         Raises:
             AuthenticationError: A segment is not what was sealed; `view` is wiped.
             SealedFormatError: The file ends too early; `view` is wiped.
             UnavailableError: The disk fails; `view` is wiped.
         """
-        segments = self._opener.table.block_segments(block)
-        n_helpers = max(0, min(len(self._helpers), len(segments) - 1))
-        job = _Job(self._source, self._opener, segments, view, n_helpers=n_helpers)
+        n_segments = len(self._opener.table.block_segments(block))
+        job = _Job(self._source, self._opener, block, view, listener)
         try:
-            for _ in range(n_helpers):
+            for _ in range(min(len(self._helpers), n_segments - 1)):
                 self._jobs.put(job)
             job.work()
         except BaseException as error:
-            job.fail(error)
+            job.failure = job.failure or error
             raise
         finally:
-            job.wait()
-            if job.failure is not None:
-                wipe(view)
+            try:
+                job.end()
+            except BaseException:  # it had not begun to
+                job.end()
+                raise
+            finally:
+                if job.failure is not None:
+                    wipe(view)
         if job.failure is not None:
             raise job.failure
 
@@ -84,33 +92,48 @@ class BlockLoader:
 
 def _help(jobs: SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
-        try:
-            job.work()
-        except BaseException as error:
-            job.fail(error)
-        finally:
-            job.leave()
+        job.help()
         del job  # a helper that waits holds no buffer
 
 
 class _Job:
-    """One load: what is left to take, what went wrong, who still works on it."""
+    """One load: what is left to take, what went wrong, who works on it."""
 
     def __init__(
         self,
         source: Source,
         opener: SegmentOpener,
-        segments: range,
+        block: int,
         view: memoryview,
-        *,
-        n_helpers: int,
+        listener: Listener | None,
     ) -> None:
         self.failure: BaseException | None = None
         self._source, self._opener, self._view = source, opener, view
+        self._block, self._listener = block, listener
+        segments = opener.table.block_segments(block)
         self._first = segments.start
         self._segments = iter(segments)
-        self._busy = n_helpers
-        self._state = threading.Condition()
+        self._lock = threading.Lock()
+        self._n_helping = 0
+        self._over = False
+        self._idle = threading.Lock()  # held until the last helper has left
+        self._idle.acquire()
+
+    def help(self) -> None:
+        """Work, unless it is over already; what goes wrong is the job's failure."""
+        with self._lock:
+            if self._over:
+                return
+            self._n_helping += 1
+        try:
+            self.work()
+        except BaseException as error:
+            self.failure = self.failure or error
+        finally:
+            with self._lock:
+                self._n_helping -= 1
+                if self._over and not self._n_helping:
+                    self._idle.release()
 
     def work(self) -> None:
         """Read and open segments until none is left or one has failed."""
@@ -118,35 +141,36 @@ class _Job:
         while (index := self.take()) is not None:
             start = (index - self._first) * table.segment_bytes
             part = self._view[start : start + table.length(index)]
-            self._source.read_into(table.offset(index), part)
-            self._opener.open_in_place(index, part)
+            if self._listener is None:
+                self._source.read_into(table.offset(index), part)
+                self._opener.open_in_place(index, part)
+            else:
+                self._bring_and_tell(index, part, self._listener)
+
+    def _bring_and_tell(self, index: int, part: memoryview, listener: Listener) -> None:
+        """Read and open one segment between looks at the clock."""
+        start = time.perf_counter_ns()
+        self._source.read_into(self._opener.table.offset(index), part)
+        middle = tell(listener, "read", self._block, start, segment=index)
+        self._opener.open_in_place(index, part)
+        tell(listener, "open", self._block, middle, segment=index)
 
     def take(self) -> int | None:
         """Return the next segment, or None when there is none or the load has failed."""
-        with self._state:
+        with self._lock:
             return None if self.failure is not None else next(self._segments, None)
 
-    def fail(self, error: BaseException) -> None:
-        """Have every thread stop at its next segment."""
-        with self._state:
-            self.failure = self.failure or error
-
-    def leave(self) -> None:
-        """A helper is done."""
-        with self._state:
-            self._busy -= 1
-            self._state.notify_all()
-
-    def wait(self) -> None:
-        """Return when no helper works any more; an interrupt meanwhile is raised afterwards."""
+    def end(self) -> None:
+        """Return when nobody works any more; an interrupt meanwhile is raised afterwards."""
         interrupt: BaseException | None = None
         while True:
             try:
-                with self._state:
-                    self._state.wait_for(lambda: not self._busy)
-                break
+                with self._lock:
+                    self._over = True  # whoever comes now is too late to help
+                    if not self._n_helping:
+                        break
+                self._idle.acquire()
             except BaseException as error:
-                interrupt = error
-                self.fail(error)
+                interrupt = self.failure = error
         if interrupt is not None:
             raise interrupt

@@ -44,7 +44,7 @@ class Computation(Protocol[V]):
         """Fix the weight inputs, in the order of the partition's weights."""
 
     def run(self, inputs: Sequence[V]) -> list[V]:
-        """Compute the outputs from the boundary values; one caller at a time."""
+        """Compute the outputs from the boundary values, for several callers at once."""
 
     def close(self) -> None:
         """Give back its memory."""

@@ -10,15 +10,12 @@ hashes, and no connection at all.
 
 from __future__ import annotations
 
-import hashlib
 import html
 import json
 import re
-from base64 import b64encode
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from inferonnx.report.joining import filled, inline_policy, joined
 from inferonnx.report.schema import checked_plan
 from inferonnx.report.text import format_duration
 from inferonnx.sizes import format_size
@@ -26,9 +23,11 @@ from inferonnx.sizes import format_size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_STYLES = ("base.css", "plan.css")
 _PROGRAMS = (
     "numbers.js",
     "elements.js",
+    "theme.js",
     "scale.js",
     "plot.js",
     "timeline.js",
@@ -36,8 +35,6 @@ _PROGRAMS = (
     "plan.js",
 )
 """In the order in which they build on each other."""
-
-_SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """What HTML can't hold, or UTF-8 can't encode."""
@@ -56,13 +53,9 @@ def plan_page(data: Mapping[str, Any]) -> str:
         UsageError: `data` does not follow the schema.
     """
     plan = checked_plan(data)
-    style = _asset("plan.css")
-    program = "".join(_asset(name) for name in _PROGRAMS)
+    style, program = joined(_STYLES), joined(_PROGRAMS)
     slots = {
-        "policy": (
-            f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(program)}; "
-            "img-src data:; base-uri 'none'; form-action 'none'"
-        ),
+        "policy": inline_policy(style=style, program=program),
         "title": _escaped(f"{plan['model']}: plan for {format_size(plan['budget_bytes'])}"),
         "model": _escaped(plan["model"]),
         "summary": _escaped(_summary(plan)),
@@ -75,18 +68,7 @@ def plan_page(data: Mapping[str, Any]) -> str:
         "data": _json(plan),
         "program": program,
     }
-    # One pass over the template: what is filled in is never searched for slots.
-    return _SLOT.sub(lambda match: slots[match[1]], _asset("plan.html"))
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("inferonnx.report") / "assets" / name).read_text("utf-8")
-
-
-def _hash(text: str) -> str:
-    """Return the source expression that allows exactly this inline block."""
-    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return filled("plan.html", slots)
 
 
 def _escaped(text: str) -> str:

@@ -24,15 +24,15 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     Raises:
         ValueError: A row has another number of cells than there are headers.
     """
-    body = [[_printable(_text(cell)) for cell in row] for row in rows]
-    head = [_printable(header) for header in headers]
+    body = [[printable(_text(cell)) for cell in row] for row in rows]
+    head = [printable(header) for header in headers]
     right = _number_columns(head, body)
-    widths = [max(_width(row[i]) for row in [head, *body]) for i in range(len(head))]
+    widths = [max(columns_of(row[i]) for row in [head, *body]) for i in range(len(head))]
     rule = ["─" * width for width in widths]
     lines = []
     for row in [head, rule, *body]:
         cells = [
-            _pad(cell, width, to_right)
+            padded(cell, width, to_right=to_right)
             for cell, width, to_right in zip(row, widths, right, strict=True)
         ]
         lines.append(_GAP.join(cells).rstrip())
@@ -47,9 +47,9 @@ def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> 
     Raises:
         ValueError: A row has another number of cells than there are headers.
     """
-    body = [[_printable(_text(cell)) for cell in row] for row in rows]
+    body = [[printable(_text(cell)) for cell in row] for row in rows]
     right = _number_columns(list(headers), body)
-    lines = [[_markdown(_printable(header)) for header in headers]]
+    lines = [[_markdown(printable(header)) for header in headers]]
     lines.append(["---:" if to_right else "---" for to_right in right])
     lines += [[_markdown(cell) for cell in row] for row in body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -69,6 +69,38 @@ def format_duration(seconds: float) -> str:
     return f"{value:.{digits}f} {unit}"
 
 
+def printable(text: str) -> str:
+    """Return `text` in one line, its control characters escaped: it may be a stranger's."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def columns_of(text: str) -> int:
+    """Return the columns that a terminal takes: two for wide characters, none for marks."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(c) for c in text)
+
+
+def padded(cell: str, width: int, *, to_right: bool = False) -> str:
+    """Return `cell` with spaces to `width` columns; a wider one as it is."""
+    space = " " * (width - columns_of(cell))
+    return space + cell if to_right else cell + space
+
+
+def clipped(text: str, width: int) -> str:
+    """Return as much of `text` as `width` columns hold."""
+    if columns_of(text) <= width:
+        return text
+    room = width
+    for i, c in enumerate(text):
+        room -= _columns(c)
+        if room < 0:
+            return text[:i]
+    return text
+
+
 def _number_columns(headers: list[str], body: list[list[str]]) -> list[bool]:
     for row in body:
         if len(row) != len(headers):
@@ -83,26 +115,11 @@ def _text(cell: object) -> str:
     return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
 
 
-def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", text)
 
 
-def _width(text: str) -> int:
-    """Return the columns that a terminal takes: two for wide characters, none for marks."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in ("W", "F"))
-        for c in text
-    )
-
-
-def _pad(cell: str, width: int, to_right: bool) -> str:
-    space = " " * (width - _width(cell))
-    return space + cell if to_right else cell + space
+def _columns(c: str) -> int:
+    if unicodedata.combining(c):
+        return 0
+    return 1 + (unicodedata.east_asian_width(c) in ("W", "F"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 
@@ -12,6 +13,12 @@ from inferonnx.errors import (
     UnavailableError,
     UsageError,
 )
+
+# Python's own os.preadv makes system calls (preadv2, then preadv) that Gramine lacks;
+# os.pread would copy once more.
+_pread = ctypes.CDLL(None, use_errno=True).pread
+_pread.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64)
+_pread.restype = ctypes.c_ssize_t
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_THERE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -54,8 +61,12 @@ def read_file(path: str, *, limit_bytes: int | None = None) -> bytes:
     return content
 
 
-def read_key_file(path: str) -> bytes:
-    """Return the bytes of a key file that only its owner can read.
+def read_key_file(path: str, *, what: str = "key file") -> bytes:
+    """Return the bytes of a secret file that only its owner can read.
+
+    Args:
+        path: The file.
+        what: What it is, for the sentence.
 
     Raises:
         KeyFileError: Others have any right on it.
@@ -65,7 +76,7 @@ def read_key_file(path: str) -> bytes:
             mode = os.fstat(file.fileno()).st_mode
             if mode & 0o077:
                 raise KeyFileError(
-                    f"others have rights on the key file {path!r} (mode {mode & 0o777:04o})",
+                    f"others have rights on the {what} {path!r} (mode {mode & 0o777:04o})",
                     hint=f"If nobody has used them: chmod 600 {path}",
                 )
             return file.read(1 << 20)
@@ -92,12 +103,16 @@ class FileSource:
             SealedFormatError: The file ends before.
             UnavailableError: The disk fails.
         """
+        held = (ctypes.c_char * len(view)).from_buffer(view)  # refuses what can't be written to
+        address = ctypes.addressof(held)
         done = 0
         while done < len(view):
-            try:
-                n = os.preadv(self._fd, [view[done:]], offset + done)
-            except OSError as error:
-                raise translate(error, self.path, "reading") from error
+            n = _pread(self._fd, address + done, len(view) - done, offset + done)
+            if n < 0:
+                number = ctypes.get_errno()
+                if number == errno.EINTR:
+                    continue
+                raise translate(OSError(number, os.strerror(number)), self.path, "reading")
             if not n:
                 raise SealedFormatError(
                     "the sealed file ends too early",

@@ -32,6 +32,8 @@ _SESSION_SETTINGS = {
     b"session.model_external_initializers_file_folder_path": b"/dev/null/none",
 }
 _LOG_ID = b"inferonnx"
+_LAST_S = 10.0
+"""How long a new environment waits for the end of the last one, which takes milliseconds."""
 
 
 class Value:
@@ -103,7 +105,7 @@ class OrtSession:
             self._inputs[i] = value.pointer
 
     def run(self, inputs: Sequence[Value]) -> list[Value]:
-        """Compute the outputs from the boundary values; one caller at a time.
+        """Compute the outputs from the boundary values, for several callers at once.
 
         Raises:
             EngineError: onnxruntime fails.
@@ -113,14 +115,15 @@ class OrtSession:
             raise EngineError(
                 f"a partition takes {self._n_boundary} values, and {len(inputs)} were given"
             )
+        pointers = type(self._inputs).from_buffer_copy(self._inputs)  # this call's own
         for i, value in enumerate(inputs):
-            self._inputs[i] = value.pointer
+            pointers[i] = value.pointer
         results = (ctypes.c_void_p * self._n_outputs)()
         status = api.run(
             self._pointer,
             None,
             self._input_names,
-            self._inputs,
+            pointers,
             self._n_inputs,
             self._output_names,
             self._n_outputs,
@@ -153,6 +156,43 @@ class OrtSession:
             self._weights = ()
 
 
+class _Owned:
+    """Pointers that are released with the environment, the last one first.
+
+    A weak reference to an object whose `__del__` runs still gives it to other threads,
+    half released. That is why an environment has no `__del__`: it is gone for all
+    threads at once, and then lets go of this, which nobody else can reach.
+
+    Attributes:
+        n_alive: How many there are that are not released.
+        changed: Guards `n_alive`, and the process's environment. Reentrant: garbage may
+            be collected while it is held.
+    """
+
+    n_alive = 0
+    changed = threading.Condition(threading.RLock())
+
+    def __init__(self, api: OrtApi) -> None:
+        self._api = api
+        self._pointers: list[tuple[str, int]] = []
+        with self.changed:
+            _Owned.n_alive += 1
+
+    def add(self, kind: str, pointer: int) -> int:
+        """Own `pointer` from now on, and return it."""
+        self._pointers.append((kind, pointer))
+        return pointer
+
+    def __del__(self) -> None:
+        try:
+            while self._pointers:
+                self._api.release(*self._pointers.pop())
+        finally:
+            with self.changed:
+                _Owned.n_alive -= 1
+                self.changed.notify_all()
+
+
 class Environment:
     """The process's onnxruntime: pool, arena, and the options that all sessions share.
 
@@ -168,7 +208,6 @@ class Environment:
         session_options: The options of every session.
     """
 
-    _lock = threading.Lock()
     _current: weakref.ref[Environment] | None = None
 
     @classmethod
@@ -183,40 +222,44 @@ class Environment:
             arena_strategy: 0 doubles the arena when it grows, 1 grows by what is asked.
             arena_bytes: Size of the arena's first region; 0 leaves it to onnxruntime.
         """
-        with cls._lock:
-            environment = cls._current() if cls._current else None
+        with _Owned.changed:
+            # onnxruntime has one at a time: the last may be on its way out in another thread.
+            _Owned.changed.wait_for(lambda: cls._alive() or not _Owned.n_alive, _LAST_S)
+            environment = cls._alive()
             if environment is None:
                 environment = cls(n_threads, spin, arena_strategy, arena_bytes)
                 cls._current = weakref.ref(environment)
             return environment
 
-    def __del__(self) -> None:
-        for kind, pointer in getattr(self, "_owned", ()):
-            self.api.release(kind, pointer)
+    @classmethod
+    def _alive(cls) -> Environment | None:
+        return cls._current() if cls._current else None
 
     def __init__(self, n_threads: int, spin: bool, strategy: int, arena_bytes: int) -> None:
         """Make environment, pool, arena and session options. Call `acquire` instead."""
-        self._owned: list[tuple[str, int]] = []
         api = self.api = _api()
+        self._owned = owned = _Owned(api)
         threading_options = api.make("CreateThreadingOptions")
         api.call("SetGlobalIntraOpNumThreads", threading_options, n_threads)
         api.call("SetGlobalInterOpNumThreads", threading_options, 1)
         api.call("SetGlobalSpinControl", threading_options, int(spin))
-        self.pointer = api.make(
-            "CreateEnvWithGlobalThreadPools", _LOG_FATAL, _LOG_ID, threading_options
+        self.pointer = owned.add(
+            "Env",
+            api.make("CreateEnvWithGlobalThreadPools", _LOG_FATAL, _LOG_ID, threading_options),
         )
-        self._owned.append(("Env", self.pointer))
         api.release("ThreadingOptions", threading_options)
         arena = api.make("CreateArenaCfg", 0, strategy, arena_bytes or _DEFAULT, _DEFAULT)
         memory = api.make("CreateCpuMemoryInfo", _ARENA_ALLOCATOR, _MEM_DEFAULT)
         api.call("CreateAndRegisterAllocator", self.pointer, memory, arena)
         api.release("ArenaCfg", arena)
         api.release("MemoryInfo", memory)
-        self.borrowed = api.make("CreateCpuMemoryInfo", _DEVICE_ALLOCATOR, _MEM_DEFAULT)
-        self._owned.insert(0, ("MemoryInfo", self.borrowed))
+        self.borrowed = owned.add(
+            "MemoryInfo", api.make("CreateCpuMemoryInfo", _DEVICE_ALLOCATOR, _MEM_DEFAULT)
+        )
         self.allocator = api.make("GetAllocatorWithDefaultOptions")  # not ours to release
-        options = self.session_options = api.make("CreateSessionOptions")
-        self._owned.insert(0, ("SessionOptions", options))
+        options = self.session_options = owned.add(
+            "SessionOptions", api.make("CreateSessionOptions")
+        )
         api.call("SetSessionGraphOptimizationLevel", options, _OPTIMIZE_NOTHING)
         api.call("SetSessionLogSeverityLevel", options, _LOG_FATAL)
         api.call("DisableMemPattern", options)

@@ -68,6 +68,7 @@ _CALLS: dict[str, tuple[int, tuple[type, ...]]] = {
     "SetGlobalInterOpNumThreads": (148, (_P, _I)),
     "SetGlobalSpinControl": (149, (_P, _I)),
     "CreateArenaCfg": (156, (_Z, _I, _I, _I, _REF)),
+    "GetResizedStringTensorElementBuffer": (252, (_P, _Z, _Z, _REF)),
 }
 
 _RELEASES = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from inferonnx.errors import EngineError, TensorError
 from inferonnx.runtime.addresses import address_of
 from inferonnx.runtime.ort import Environment, OrtSession, Value
-from inferonnx.tensors import DType, Tensor
+from inferonnx.tensors import TEXT_ERRORS, DType, Tensor
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -61,6 +61,9 @@ def load(environment: Environment, value: Exported, kind: str = "") -> Value:
         if value.strings is not None:
             return _strings(environment, value)
         buffer, address = address_of(value.data)
+        if address % (value.dtype.item_bytes or 1):
+            # Part of a message, whose head has any length; C++ wants elements in their places.
+            buffer, address = address_of(bytearray(value.data))
         return borrow(
             environment, (buffer, value), address, (value.dtype, value.shape, len(value.data))
         )
@@ -110,16 +113,20 @@ def _empty_sequence(environment: Environment, kind: str) -> Value:
 
 
 def _strings(environment: Environment, tensor: Tensor) -> Value:
-    if any("\0" in text for text in tensor.strings or ()):
-        raise TensorError("onnxruntime takes no string with a NUL character in it")
     dims = (ctypes.c_int64 * len(tensor.shape))(*tensor.shape)
     pointer = environment.api.make(
         "CreateTensorAsOrtValue", environment.allocator, dims, len(tensor.shape), DType.STRING
     )
-    texts = [text.encode() for text in tensor.strings or ()]
+    texts = [text.encode(errors=TEXT_ERRORS) for text in tensor.strings or ()]
     array = (ctypes.c_char_p * len(texts))(*texts)
     value = Value(environment, pointer)
     environment.api.call("FillStringTensor", pointer, array, len(texts))
+    for i, text in enumerate(texts):
+        if 0 in text:  # FillStringTensor has stopped there; one by one costs a call for each
+            place = environment.api.make(
+                "GetResizedStringTensorElementBuffer", pointer, i, len(text)
+            )
+            ctypes.memmove(place, text, len(text))
     return value
 
 
@@ -160,10 +167,10 @@ def _dump_strings(environment: Environment, value: Value, count: int) -> tuple[s
         "GetStringTensorContent", value.pointer, content, total.value, offsets, count
     )
     raw, stops = content.raw, [*offsets[1:], total.value]
-    try:
-        return tuple(raw[start:stop].decode() for start, stop in zip(offsets, stops, strict=True))
-    except UnicodeDecodeError as error:
-        raise TensorError("an output holds a string that is not UTF-8") from error
+    return tuple(
+        raw[start:stop].decode(errors=TEXT_ERRORS)
+        for start, stop in zip(offsets, stops, strict=True)
+    )
 
 
 def empty_sequence_model(dtype: DType) -> bytes:

@@ -1,8 +1,10 @@
 """This process as the kernel sees it: resident memory, page drop, core dumps, private buffers.
 
 Everything here asks the kernel and degrades where a library OS has less: without
-`VmHWM` the peak is unknown (None); without `smaps`, or where a test page shows
-that `madvise` does nothing, no page is dropped.
+`VmHWM` the peak is unknown (None), and whoever promised one has to count; without
+`smaps`, or where a test page shows that `madvise` does nothing, no page is dropped.
+Gramine's `status` has neither VmRSS nor VmHWM, Occlum has no `status`, neither has
+`smaps`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,11 @@ from functools import cache
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DONTNEED = 4
 _DONTDUMP = 16
+_ARENA_MAX = -8
 _PAGE = mmap.PAGESIZE
+
+PROC = "/proc/self"
+"""Where the kernel tells of this process."""
 
 
 def resident_bytes() -> int | None:
@@ -31,11 +37,11 @@ def peak_resident_bytes() -> int | None:
 
 def _status(field: str) -> int | None:
     try:
-        with open("/proc/self/status", "rb") as file:
+        with open(f"{PROC}/status", "rb") as file:
             for line in file:
                 if line.startswith(field.encode()):
-                    return int(line.split()[1]) * 1024
-    except OSError:
+                    return int(line.split()[1]) * 1024 or None  # no process has nothing
+    except (OSError, ValueError, IndexError):
         return None
     return None
 
@@ -137,7 +143,7 @@ def _clean_file_mappings() -> list[tuple[int, int]]:
     """Return (start, stop) of mappings that can be dropped without loss."""
     found = []
     try:
-        with open("/proc/self/smaps", "rb") as file:
+        with open(f"{PROC}/smaps", "rb") as file:
             start = stop = resident = 0
             candidate = False
             for line in file:
@@ -162,7 +168,27 @@ def _clean_file_mappings() -> list[tuple[int, int]]:
 def forget_peak() -> None:
     """Let VmHWM begin again at what is resident now, where the system can (proc(5), clear_refs)."""
     try:
-        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        with open(f"{PROC}/clear_refs", "w", encoding="ascii") as file:
             file.write("5")
     except OSError:
         return
+
+
+def limit_heaps(n_heaps: int = 1) -> None:
+    """Have all threads share one heap of the C library's, where it is glibc.
+
+    Each thread that allocates would get one of its own, and keep what it has once
+    held (mallopt(3), M_ARENA_MAX). Threads that are there already keep theirs.
+    """
+    mallopt = getattr(_LIBC, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_ARENA_MAX, n_heaps)
+
+
+def has_swap(path: str = "/proc/swaps") -> bool:
+    """Tell whether the system may write pages to a disk; where it does not say, it may not."""
+    try:
+        with open(path, "rb") as file:
+            return len(file.read(4096).splitlines()) > 1
+    except OSError:
+        return False

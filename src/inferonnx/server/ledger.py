@@ -3,7 +3,9 @@
 Who asks for more than is free waits, first come first served, so that a large
 request is not overtaken for ever by small ones. A request reserves once, before
 its body is read, for everything that it will hold; who already holds something
-may only try, never wait: then no two requests can wait for each other.
+may only try, never wait: then no two requests can wait for each other. Who holds
+something already may overtake those that wait: refusing it would help nobody, and
+there are only so many, since nobody new comes in before them.
 """
 
 from __future__ import annotations
@@ -35,21 +37,26 @@ class Reservation:
         self.release()
 
     def try_grow(self, n_bytes: int) -> bool:
-        """Take `n_bytes` more if they are free and nobody waits; tell whether it worked."""
+        """Take `n_bytes` more if they are free; tell whether it worked."""
         if not self._ledger.take(n_bytes):
             return False
         self.n_bytes += n_bytes
         return True
 
     def shrink(self, n_bytes: int) -> None:
-        """Give `n_bytes` of it back."""
+        """Give `n_bytes` of it back.
+
+        Raises:
+            ValueError: It does not hold so many: a bug of the caller's.
+        """
+        if not 0 <= n_bytes <= self.n_bytes:
+            raise ValueError(f"a reservation of {self.n_bytes} bytes can't give {n_bytes} back")
         self.n_bytes -= n_bytes
         self._ledger.give(n_bytes)
 
     def release(self) -> None:
         """Give all of it back; again does nothing."""
-        n_bytes, self.n_bytes = self.n_bytes, 0
-        self._ledger.give(n_bytes)
+        self.shrink(self.n_bytes)
 
 
 class Ledger:
@@ -72,32 +79,31 @@ class Ledger:
         Raises:
             UsageError: There never will be: it is more than the total.
         """
+        _check(n_bytes)
         if n_bytes > self.total_bytes:
             raise UsageError(
                 f"the request takes {format_size(n_bytes)}, and all requests together may "
                 f"hold {format_size(self.total_bytes)}",
                 hint="Send less at once, or serve with more memory.",
             )
-        if not self.take(n_bytes):
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((n_bytes, turn))
-            try:
-                await turn
-            except BaseException:
-                if turn.done() and not turn.cancelled():
-                    self.give(n_bytes)  # granted in the moment of the interrupt
-                else:
-                    self._grant()  # whoever waited behind this one may fit
-                raise
+        if self._waiting or not self.take(n_bytes):
+            await self._wait(n_bytes)
         return Reservation(self, n_bytes)
 
     def try_reserve(self, n_bytes: int) -> Reservation | None:
         """Return a reservation if there is room now and nobody waits, else None."""
-        return Reservation(self, n_bytes) if self.take(n_bytes) else None
+        if self._waiting or not self.take(n_bytes):
+            return None
+        return Reservation(self, n_bytes)
 
     def take(self, n_bytes: int) -> bool:
-        """Count `n_bytes` as used if they are free and nobody waits."""
-        if self._waiting or self.used_bytes + n_bytes > self.total_bytes:
+        """Count `n_bytes` as used if they are free, whoever waits; tell whether they were.
+
+        Raises:
+            ValueError: `n_bytes` is negative: a bug of the caller's.
+        """
+        _check(n_bytes)
+        if self.used_bytes + n_bytes > self.total_bytes:
             return False
         self.used_bytes += n_bytes
         return True
@@ -107,12 +113,32 @@ class Ledger:
         self.used_bytes -= n_bytes
         self._grant()
 
+    async def _wait(self, n_bytes: int) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        place = (n_bytes, turn)
+        self._waiting.append(place)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self.give(n_bytes)  # granted in the moment of the interrupt
+            elif place in self._waiting:
+                self._waiting.remove(place)
+                self._grant()  # whoever waited behind this one may fit
+            raise
+
     def _grant(self) -> None:
         while self._waiting:
             n_bytes, turn = self._waiting[0]
+            # A cancelled one is on its way to leave: nothing is counted for it.
             if not turn.cancelled():
                 if self.used_bytes + n_bytes > self.total_bytes:
                     return
                 self.used_bytes += n_bytes
                 turn.set_result(None)
             self._waiting.popleft()
+
+
+def _check(n_bytes: int) -> None:
+    if n_bytes < 0:
+        raise ValueError(f"{n_bytes} bytes can't be reserved")

@@ -21,7 +21,12 @@ FIELDS = {
     "method": str,
     "path": str,  # the route, not what the client wrote
     "status": int,
-    "ms": float,
+    "grpc": int,  # status code of a call
+    "number": int,  # of the request, from the start of the server
+    "ms": float,  # from its first byte to the last of the reply
+    "engine_ms": float,  # of that, inside the engine
+    "received": int,  # bytes of the body
+    "sent": int,
     "code": str,  # of an error: "model.not_ready"
     "error": str,  # one sentence of ours
     "model": str,

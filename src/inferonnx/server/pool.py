@@ -2,27 +2,37 @@
 
 Rules of this file. An unlocked model keeps its data key until it is withdrawn; its
 session comes and goes. Each open model holds a share: at least what its plan
-needs, at most what holds all of it, and no more than leaves every other unlocked
-model its least. Who needs room takes it from the model that was used longest ago,
-and waits until nobody uses that one any more; meanwhile the leaving model takes no
-new users, so that constant use can't keep others out. Models are opened one after
-another: two that are opened at once would each measure the other's memory as its
-own floor. All state belongs to the event loop's thread; only the opener's calls
-run in threads.
+needs, at most what holds all of it, and no more than leaves the other unlocked
+models their least, as far as they fit beside it. Who needs room takes it from models
+that nobody uses, the one used longest ago first, and from one in use when there is
+no other: it takes no new users then, and is closed when it has none, so that constant
+use can't keep others out. Who waited for a model uses it from the moment that it is
+open, so that the next in turn can't take it away unused. Models are opened and closed
+one after another, in the order in which they were asked for.
+
+All state belongs to the event loop's thread; only the opener's calls run in threads.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.errors import InfeasibleBudgetError, InferonnxError, ModelNotReadyError
+from inferonnx.errors import (
+    InfeasibleBudgetError,
+    InferonnxError,
+    ModelNotReadyError,
+    UnavailableError,
+)
+from inferonnx.server.slots import Slot, first_to_go, free_for, is_worth_more, share_of
+from inferonnx.server.threads import in_thread
 from inferonnx.sizes import MIB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from inferonnx.crypto import Secret
     from inferonnx.server.ports import ModelFacts, Opener, OpenModel, Residency
@@ -30,59 +40,69 @@ if TYPE_CHECKING:
 ModelId = tuple[str, int]
 """Name and version."""
 
+PAUSE_S = 1.0
+"""How long a model that could not be opened is not tried again: each try makes room first,
+and would take it from models that work."""
+
+UNLOADED = "the model was unloaded"
+
 
 class PoolEntry(NamedTuple):
-    """One unlocked model as an operator sees it; `residency` is None while it is closed."""
+    """One unlocked model as an operator sees it; `residency` is None while it is closed.
+
+    Attributes:
+        facts: What its manifest says.
+        share_bytes: What it may hold; 0 while it is closed.
+        n_users: Calls that use it now.
+        residency: What it holds and streams.
+        load_s: How long its last opening took; 0 before the first.
+        problem: Why it could not be opened, in a sentence; "" when it could.
+    """
 
     facts: ModelFacts
     share_bytes: int
     n_users: int
     residency: Residency | None
+    load_s: float
     problem: str
-
-
-class _Slot:
-    """An unlocked model: what opens it, and while it is open, who uses it."""
-
-    def __init__(self, path: str, data_key: Secret, facts: ModelFacts) -> None:
-        self.path = path
-        self.data_key = data_key
-        self.facts = facts
-        self.model: OpenModel | None = None
-        self.share_bytes = 0
-        self.n_users = 0
-        self.last_used = 0
-        self.leaving = False
-        self.withdrawn = False
-        self.opening: asyncio.Task[None] | None = None
-        self.problem = ""
 
 
 class Pool:
     """The unlocked models of a server, within one sum of memory."""
 
-    def __init__(self, opener: Opener, *, total_bytes: int, concurrency: int) -> None:
+    def __init__(
+        self, opener: Opener, *, total_bytes: int, concurrency: int, n_rows: int = 1
+    ) -> None:
         """Begin with no model.
 
         Args:
             opener: Opens sealed files.
             total_bytes: What all open models together may hold.
             concurrency: Calls of one model that may run or wait inside the engine.
+            n_rows: Rows of a batch or request for which a model gets memory if there is some.
         """
         self.total_bytes = total_bytes
         self.concurrency = concurrency
+        self.n_rows = n_rows
         self._opener = opener
-        self._slots: dict[ModelId, _Slot] = {}
+        self._slots: dict[ModelId, Slot] = {}
         self._uses = count(1)
-        self._one_opens = asyncio.Lock()
-        self._changed = asyncio.Condition()
+        self._arena_bytes = 0  # that it may have grown to
+        self._turn = asyncio.Lock()  # held by who opens or closes
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def __contains__(self, model: ModelId) -> bool:
         slot = self._slots.get(model)
         return slot is not None and not slot.withdrawn
 
+    def facts(self, model: ModelId) -> ModelFacts | None:
+        """Return what the manifest of a model says, None when it is locked."""
+        slot = self._slots.get(model)
+        return slot.facts if slot is not None and not slot.withdrawn else None
+
     def entry(self, model: ModelId) -> PoolEntry | None:
-        """Return what is known of a model, None when it is locked."""
+        """Return what an operator sees of a model, None when it is locked."""
         slot = self._slots.get(model)
         if slot is None or slot.withdrawn:
             return None
@@ -91,22 +111,51 @@ class Pool:
             slot.share_bytes,
             slot.n_users,
             slot.model.residency if slot.model is not None else None,
-            slot.problem,
+            slot.load_s,
+            slot.failure.message if slot.failure is not None else "",
         )
 
     @property
     def used_bytes(self) -> int:
-        """Sum of the shares of open models."""
-        return sum(slot.share_bytes for slot in self._slots.values())
+        """What open models may hold, and what closed ones have left behind."""
+        held = [slot for slot in self._slots.values() if slot.share_bytes]
+        left_over = self._arena_bytes - sum(slot.pass_bytes for slot in held)
+        return sum(slot.share_bytes for slot in held) + left_over
 
     async def admit(self, model: ModelId, path: str, data_key: Secret) -> ModelFacts:
         """Take a model's data key in; it is opened when it is first used.
+
+        The key is the pool's from here on, and wiped when the pool has no use for it:
+        on an error, when the model is unlocked already, and when it is withdrawn.
 
         Raises:
             InferonnxError: The key does not open it, or it can't be served here.
             InfeasibleBudgetError: All the memory for models would not hold it.
         """
-        facts = await asyncio.to_thread(self._opener.facts, path, data_key)
+        kept: Secret | None = None
+        try:
+            facts = await in_thread(
+                None,
+                self._opener.facts,
+                path,
+                data_key,
+                concurrency=self.concurrency,
+                n_rows=self.n_rows,
+            )
+            self._check_least(facts)
+            while (slot := self._slots.get(model)) is not None and slot.withdrawn:
+                await slot.gone.wait()
+            if self._closed:
+                raise ModelNotReadyError("the server takes no more models: it is stopping")
+            if slot is None:
+                slot = self._slots[model] = Slot(path, data_key, facts)
+            kept = slot.data_key
+            return slot.facts
+        finally:
+            if kept is not data_key:
+                data_key.wipe()
+
+    def _check_least(self, facts: ModelFacts) -> None:
         if facts.least_bytes > self.total_bytes:
             missing = facts.least_bytes - self.total_bytes
             raise InfeasibleBudgetError(
@@ -116,31 +165,26 @@ class Pool:
                 budget_bytes=self.total_bytes,
                 hint=f"Serve with at least {-(-missing // MIB)} MiB more.",
             )
-        while (slot := self._slots.get(model)) is not None:
-            if not slot.withdrawn:
-                return slot.facts
-            async with self._changed:
-                await self._changed.wait_for(lambda: model not in self._slots)
-        self._slots[model] = _Slot(path, data_key, facts)
-        return facts
 
     async def withdraw(self, model: ModelId) -> bool:
-        """Forget a model's key, after the calls that use it; tell whether it was there."""
+        """Forget a model's key, after the calls that use it; tell whether it was there.
+
+        It is forgotten even if the caller does not wait for the end.
+        """
         slot = self._slots.get(model)
         if slot is None or slot.withdrawn:
             return False
-        slot.withdrawn = slot.leaving = True
-        async with self._one_opens:  # its share counts until it is closed
-            await self._close(slot)
-            slot.data_key.wipe()
-            del self._slots[model]
-        async with self._changed:
-            self._changed.notify_all()
+        await asyncio.shield(self._withdraw(model, slot))
         return True
 
     async def close(self) -> None:
-        """Withdraw all models."""
-        await asyncio.gather(*(self.withdraw(model) for model in self._slots))
+        """Withdraw all models, and take no more; return when all is wiped."""
+        self._closed = True
+        for model, slot in self._slots.items():
+            if not slot.withdrawn:
+                self._withdraw(model, slot)
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
 
     @asynccontextmanager
     async def lease(self, model: ModelId) -> AsyncIterator[OpenModel]:
@@ -153,76 +197,188 @@ class Pool:
         slot = self._slots.get(model)
         if slot is None:
             raise ModelNotReadyError("the model is locked: its owner has not unlocked it here")
-        opened = await self._opened(slot)
-        slot.n_users += 1
-        slot.last_used = next(self._uses)
+        opened = await self._join(slot)
         try:
             yield opened
         finally:
-            slot.n_users -= 1
-            async with self._changed:
-                self._changed.notify_all()
+            self._leave(slot)
 
-    async def _opened(self, slot: _Slot) -> OpenModel:
-        while slot.model is None or slot.leaving:
-            if slot.withdrawn:
-                raise ModelNotReadyError("the model was unloaded")
-            if slot.opening is None:
-                slot.opening = asyncio.ensure_future(self._open(slot))
-            # Others may wait for the same opening: a caller that leaves does not end it.
-            await asyncio.shield(slot.opening)
-        return slot.model
-
-    async def _open(self, slot: _Slot) -> None:
+    async def _join(self, slot: Slot) -> OpenModel:
+        """Become a user of the model as soon as it is open and takes users."""
+        if slot.withdrawn:
+            raise ModelNotReadyError(UNLOADED)
+        stays = not slot.leaving and (self._turn.locked() or not self._grows(slot))
+        if slot.model is not None and stays:
+            return self._used(slot, slot.model)
+        if slot.failure is not None and asyncio.get_running_loop().time() < slot.retry_at:
+            raise slot.failure.again()
+        turn: asyncio.Future[OpenModel] = asyncio.get_running_loop().create_future()
+        slot.waiting.append(turn)
+        self._ask(slot)
         try:
-            async with self._one_opens:
-                if slot.model is not None or slot.withdrawn:
-                    return
-                await self._make_room(slot.facts.least_bytes)
-                share = self._share(slot)
-                slot.share_bytes = share
-                slot.model = await asyncio.to_thread(
-                    self._opener.open,
+            return await turn
+        except BaseException:
+            if turn in slot.waiting:
+                slot.waiting.remove(turn)
+            elif not turn.cancelled() and turn.exception() is None:
+                self._leave(slot)  # it had become a user in the moment of the interrupt
+            raise
+
+    def _used(self, slot: Slot, opened: OpenModel) -> OpenModel:
+        slot.n_users += 1
+        slot.last_used = next(self._uses)
+        return opened
+
+    def _leave(self, slot: Slot) -> None:
+        slot.n_users -= 1
+        slot.last_used = next(self._uses)
+        if not slot.n_users:
+            slot.unused.set()
+
+    def _start(
+        self, work: Coroutine[None, None, None], over: Callable[[asyncio.Task[None]], None]
+    ) -> asyncio.Task[None]:
+        """Begin what runs in a task of its own: no caller that leaves interrupts it.
+
+        `over` is called at its end, also when it is cancelled before it has begun.
+        """
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(over)
+        return task
+
+    def _ask(self, slot: Slot) -> None:
+        """See to it that a model is opened for those that wait for it."""
+        if not slot.opening:
+            slot.opening = True
+            self._start(self._open(slot), partial(self._asked, slot))
+
+    def _asked(self, slot: Slot, task: asyncio.Task[None]) -> None:
+        slot.opening = False
+        if task.cancelled():
+            slot.refuse(ModelNotReadyError("the server is stopping"))
+        elif slot.is_wanted:  # since the end of the task
+            self._ask(slot)
+
+    async def _open(self, slot: Slot) -> None:
+        """Open a model for those that wait for it; whatever happens, all of them are told."""
+        try:
+            async with self._turn:
+                if self._grows(slot):
+                    await self._close(slot)
+                if slot.model is None:
+                    await self._make_room(slot)
+                if slot.model is None and slot.is_wanted:
+                    slot.model = await self._opened(slot)
+                    slot.failure = None
+                if slot.model is not None:
+                    self._hand_over(slot, slot.model)
+        except Exception as error:
+            # Without the frames of this attempt, which hold what it worked on.
+            slot.failure = error.again() if isinstance(error, InferonnxError) else _bug(error)
+            slot.retry_at = asyncio.get_running_loop().time() + PAUSE_S
+            slot.refuse(slot.failure)
+
+    def _hand_over(self, slot: Slot, opened: OpenModel) -> None:
+        """Make all who wait users."""
+        waiting, slot.waiting = slot.waiting, []
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(self._used(slot, opened))
+
+    async def _opened(self, slot: Slot) -> OpenModel:
+        """Open a model in the share that it gets, which counts as used from here on."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        opened: list[OpenModel] = []
+        self._hold(slot, self._share(slot), slot.facts.pass_bytes)
+
+        def work() -> None:
+            opened.append(
+                self._opener.open(
                     slot.path,
                     slot.data_key,
-                    share_bytes=share,
+                    share_bytes=slot.share_bytes,
                     concurrency=self.concurrency,
+                    model_id=slot.facts.model_id,
                 )
-                slot.problem = ""
-        except InferonnxError as error:
-            slot.share_bytes = 0
-            slot.problem = error.message
-            raise
-        finally:
-            slot.opening = None
+            )
 
-    async def _make_room(self, n_bytes: int) -> None:
-        """Close the models used longest ago until `n_bytes` are free."""
-        while self.total_bytes - self.used_bytes < n_bytes:
-            open_slots = [slot for slot in self._slots.values() if slot.model is not None]
-            victim = min(open_slots, key=lambda slot: slot.last_used)
+        try:
+            await in_thread(None, work)
+        except BaseException:
+            try:
+                for model in opened:  # it was interrupted, and nobody else knows of it
+                    await in_thread(None, model.close)
+            finally:
+                self._hold(slot, 0)
+            raise
+        slot.load_s = loop.time() - began
+        self._hold(slot, slot.share_bytes, opened[0].residency.pass_bytes)
+        return opened[0]
+
+    async def _make_room(self, slot: Slot) -> None:
+        """Close others until a model's least is free, as long as somebody waits for it."""
+        while slot.is_wanted and self._free(slot) < slot.facts.least_bytes:
+            victim = first_to_go(self._slots.values())
             victim.leaving = True
             try:
-                await self._close(victim)
+                await victim.until_unused()
+                if slot.is_wanted:
+                    await self._close(victim)
             finally:
                 victim.leaving = victim.withdrawn
 
-    async def _close(self, slot: _Slot) -> None:
-        """Close a model as soon as nobody uses it."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: not slot.n_users)
-        opened, slot.model = slot.model, None
-        if opened is not None:
-            await asyncio.to_thread(opened.close)
-        slot.share_bytes = 0
-
-    def _share(self, slot: _Slot) -> int:
-        """Return what a model may hold: what others can spare, between its least and all of it."""
-        facts = slot.facts
-        kept = sum(
-            other.facts.least_bytes
-            for other in self._slots.values()
-            if other is not slot and other.model is None
+    def _free(self, slot: Slot) -> int:
+        return free_for(
+            slot,
+            self._slots.values(),
+            total_bytes=self.total_bytes,
+            arena_bytes=self._arena_bytes,
         )
-        free = self.total_bytes - self.used_bytes
-        return max(facts.least_bytes, min(facts.full_bytes, free - kept))
+
+    def _share(self, slot: Slot) -> int:
+        return share_of(slot, self._slots.values(), free_bytes=self._free(slot))
+
+    def _grows(self, slot: Slot) -> bool:
+        return slot.share_bytes < slot.facts.full_bytes and is_worth_more(slot, self._share(slot))
+
+    def _hold(self, slot: Slot, share_bytes: int, pass_bytes: int = 0) -> None:
+        """Count a share; the arena grows with those that are open, and goes with the last."""
+        slot.share_bytes, slot.pass_bytes = share_bytes, pass_bytes
+        held = [slot.pass_bytes for slot in self._slots.values() if slot.share_bytes]
+        self._arena_bytes = max(self._arena_bytes, sum(held)) if held else 0
+
+    async def _close(self, slot: Slot) -> None:
+        """Close a model that nobody uses."""
+        opened, slot.model = slot.model, None
+        if opened is None:
+            return
+        try:
+            await in_thread(None, opened.close)
+        except Exception:
+            # Whoever wanted its room is not at fault; its operator reads this.
+            slot.failure = UnavailableError("the model could not be closed properly")
+        finally:
+            self._hold(slot, 0)
+
+    def _withdraw(self, model: ModelId, slot: Slot) -> asyncio.Task[None]:
+        slot.withdrawn = slot.leaving = True
+        slot.refuse(ModelNotReadyError(UNLOADED))
+        return self._start(self._end(slot), partial(self._ended, model, slot))
+
+    async def _end(self, slot: Slot) -> None:
+        """Close a model that was withdrawn."""
+        await slot.until_unused()  # before the turn: others are opened meanwhile
+        async with self._turn:
+            await self._close(slot)
+
+    def _ended(self, model: ModelId, slot: Slot, _task: asyncio.Task[None]) -> None:
+        slot.data_key.wipe()
+        del self._slots[model]
+        slot.gone.set()
+
+
+def _bug(error: Exception) -> InferonnxError:
+    return UnavailableError(f"the model can't be opened: an unexpected {type(error).__name__}")

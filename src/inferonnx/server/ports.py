@@ -1,4 +1,4 @@
-"""What the server needs of the engine, declared here and fulfilled by `app.host.serving`."""
+"""What the server needs of the engine, and what its parts need of each other."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ class ModelFacts(NamedTuple):
         name: Sealed name.
         inputs: Declared inputs, in order; tensors all.
         outputs: Declared outputs, in order; tensors all.
-        least_bytes: Least share of memory in which it runs.
-        full_bytes: Share at which it streams nothing; more has no use.
-        is_batchable: The first axis of all inputs and outputs is free.
+        least_bytes: Least share of memory in which it runs, for one call at a time.
+        full_bytes: Share at which it streams nothing, all calls that may share a pass do,
+            and the most rows of a batch or request have room; more has no use.
+        pass_bytes: What its passes take at most, for all those calls.
+        is_batchable: The first axis of all inputs and outputs is a batch, whose rows do
+            not change each other: requests may be joined.
+        model_id: Of the file that was read.
     """
 
     name: str
@@ -29,16 +33,28 @@ class ModelFacts(NamedTuple):
     outputs: tuple[ValueInfo, ...]
     least_bytes: int
     full_bytes: int
+    pass_bytes: int
     is_batchable: bool
+    model_id: bytes = b""
 
 
 class Residency(NamedTuple):
-    """What an open model holds and does each pass, in bytes and partitions."""
+    """What an open model holds and does each pass, in bytes and partitions.
+
+    Attributes:
+        n_partitions: All of them.
+        n_resident: Those whose weights stay in memory.
+        resident_bytes: Weights that stay in memory.
+        streamed_bytes: Weights that each pass reads.
+        pass_bytes: Part of its share that its passes may take. It comes from an arena that
+            all open models have in common, which never shrinks while one of them is open.
+    """
 
     n_partitions: int
     n_resident: int
     resident_bytes: int
     streamed_bytes: int
+    pass_bytes: int
 
 
 class OpenModel(Protocol):
@@ -47,6 +63,10 @@ class OpenModel(Protocol):
     @property
     def residency(self) -> Residency:
         """What stays in memory, and what a pass reads."""
+
+    @property
+    def opened_bytes(self) -> int:
+        """Bytes of weights that its passes have read and opened until now."""
 
     def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Return all outputs in declared order.
@@ -65,17 +85,63 @@ class OpenModel(Protocol):
 class Opener(Protocol):
     """Opens sealed files; both functions block."""
 
-    def facts(self, path: str, data_key: Secret) -> ModelFacts:
+    def facts(self, path: str, data_key: Secret, *, concurrency: int, n_rows: int) -> ModelFacts:
         """Open the manifest alone.
+
+        Args:
+            path: The sealed file.
+            data_key: Opens it.
+            concurrency: Calls at a time that shares are told for.
+            n_rows: Rows of a batch, or of one request, that the full share is told for.
 
         Raises:
             InferonnxError: The key is another model's, the file is not authentic, it
                 was sealed for another machine, or it can't be served.
         """
 
-    def open(self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int) -> OpenModel:
+    def open(
+        self,
+        path: str,
+        data_key: Secret,
+        *,
+        share_bytes: int,
+        concurrency: int,
+        model_id: bytes,
+    ) -> OpenModel:
         """Make a model ready to run within a share of the process's memory.
 
+        As many calls share its passes as the share holds, up to `concurrency`.
+
         Raises:
-            InferonnxError: As `facts`, or the share does not hold it.
+            InferonnxError: As `facts`, or the file is another model than `model_id` by
+                now, or the share does not hold it.
         """
+
+
+class Reservation(Protocol):
+    """Bytes of the memory budget that are somebody's until they are released."""
+
+    n_bytes: int
+
+    def try_grow(self, n_bytes: int) -> bool:
+        """Take more if it is free now; tell whether it worked."""
+
+    def shrink(self, n_bytes: int) -> None:
+        """Give some of it back."""
+
+    def release(self) -> None:
+        """Give all of it back; again does nothing."""
+
+
+class Ledger(Protocol):
+    """The bytes that requests may hold at once."""
+
+    async def reserve(self, n_bytes: int) -> Reservation:
+        """Wait until so much is free; who holds something already must not.
+
+        Raises:
+            UsageError: It never will be.
+        """
+
+    def try_reserve(self, n_bytes: int) -> Reservation | None:
+        """Return a reservation if there is room now, else None."""

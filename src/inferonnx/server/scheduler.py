@@ -1,47 +1,46 @@
 """One queue for each model, and who works it off.
 
-Rules of this file. A queue is bounded: what does not fit is refused at once. A
-request is taken from its queue at the last moment, when its model is open and a
-worker is free: one whose caller has gone, or whose time is over, is never computed.
-A model whose first axis is free and whose share holds more than one row has one worker, which
-takes all waiting requests of one kind as a batch; after a batch it waits a moment for
-those that it answered to come back. Any other model has as many workers as the engine
-lets share a pass. A batch that fails is run request by request, so that none fails
-for another's fault.
+Rules of this file. A queue is bounded: what does not fit is refused at once, with a
+time after which it is worth trying again. A request is taken from its queue at the last
+moment, when its model is open and a worker is free: one whose caller has gone, or
+whose time is over, is never computed. One that is computed when its caller goes is
+computed to its end, and the caller is held until then: its inputs are in use.
+
+A model whose rows are independent has one worker, which takes all waiting requests of one
+kind as a batch; after a batch it waits a moment for those that it answered to come
+back. What can't join the batch gets a worker of its own, for one run. Any other model
+has as many workers as the engine lets share a pass. A batch that fails is run request
+by request, so that none fails for another's fault. Whatever a worker meets, all requests
+that it took are answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.errors import BusyError, DeadlineError, InferonnxError
-from inferonnx.server.batching import (
-    batch_kind,
-    batch_rows,
-    can_join,
-    join,
-    joined_shapes,
-    split,
-)
+from inferonnx.errors import BusyError, DeadlineError, InferonnxError, ModelNotReadyError
+from inferonnx.server.batching import join, joined_shapes, split
+from inferonnx.server.jobs import Answer, Job
 from inferonnx.server.statistics import Failure, ModelStatistics, Timing
+from inferonnx.server.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from concurrent.futures import Executor
 
     from inferonnx.server.pool import ModelId, Pool
     from inferonnx.server.ports import OpenModel
     from inferonnx.tensors import Tensor
 
+MAX_RETRY_AFTER_S = 60
+"""Nobody is sent away for longer: what a queue will look like then can't be told from now."""
 
-class Answer(NamedTuple):
-    """Outputs of one request, in the model's order, and where its time went."""
-
-    outputs: list[Tensor]
-    timing: Timing
+PACE_WEIGHT = 0.2
+"""Weight of the newest run in the mean time that a request takes."""
 
 
 class QueueLimits(NamedTuple):
@@ -58,29 +57,6 @@ class QueueLimits(NamedTuple):
     delay_s: float = 0.002
 
 
-class _Job:
-    """A request in a queue."""
-
-    __slots__ = ("done", "inputs", "kind", "queued_ns", "rows", "started_ns", "timer")
-
-    def __init__(self, inputs: dict[str, Tensor], done: asyncio.Future[Answer]) -> None:
-        self.inputs = inputs
-        self.done = done
-        self.rows = batch_rows(inputs)
-        joins = self.rows is not None and all(can_join(t.dtype) for t in inputs.values())
-        self.kind = batch_kind(inputs) if joins else None
-        self.queued_ns = time.perf_counter_ns()
-        self.started_ns = 0
-        self.timer: asyncio.TimerHandle | None = None
-
-    def start(self) -> bool:
-        """Mark as begun, unless nobody waits for it any more."""
-        if self.timer is not None:
-            self.timer.cancel()
-        self.started_ns = time.perf_counter_ns()
-        return not self.done.done()
-
-
 class ModelQueue:
     """The requests of one version of a model."""
 
@@ -88,14 +64,19 @@ class ModelQueue:
         """Begin with nothing to do."""
         self.statistics = ModelStatistics()
         self._pool, self._model, self._limits, self._threads = pool, model, limits, threads
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         self._workers: set[asyncio.Task[None]] = set()
-        self._batches = True  # until it is seen that they do not fit, or do not split
-        self._last_rows = 1
+        self._splits = True  # until an output shows not to be by rows
         self._arrived = asyncio.Event()
+        self._request_s = 0.0  # of one worker, a mean
+        self._counted: weakref.ref[OpenModel] | None = None
+        self._counted_bytes = 0
 
     async def infer(self, inputs: dict[str, Tensor], *, timeout_s: float | None = None) -> Answer:
         """Return the model's answer.
+
+        Who is cancelled while it is computed returns when it has been: what `inputs`
+        consist of is in use until then, and its memory still counts.
 
         Args:
             inputs: By name, checked against the model's signature; not changed meanwhile.
@@ -109,153 +90,202 @@ class ModelQueue:
         began = time.perf_counter_ns()
         if len(self._jobs) >= self._limits.n_waiting:
             self.statistics.failed(Failure.REJECTED, 0)
-            raise BusyError("too many requests wait for this model", retry_after_s=1)
-        job = _Job(inputs, asyncio.get_running_loop().create_future())
-        if timeout_s is not None:
-            job.timer = asyncio.get_running_loop().call_later(timeout_s, _expire, job)
+            raise BusyError(
+                "too many requests wait for this model", retry_after_s=self.retry_after_s
+            )
+        job = Job(inputs, timeout_s=timeout_s)
         self._jobs.append(job)
         self.statistics.n_pending += 1
         self._arrived.set()
-        self._hire()
+        self._hire(self._n_workers)
         try:
-            answer = await job.done
-        except asyncio.CancelledError:
-            self.statistics.failed(Failure.CANCELED, time.perf_counter_ns() - began)
-            raise
-        except DeadlineError:
-            self.statistics.failed(Failure.REJECTED, time.perf_counter_ns() - began)
-            raise
-        except InferonnxError:
-            self.statistics.failed(Failure.BACKEND, time.perf_counter_ns() - began)
-            raise
-        except BaseException:
-            self.statistics.failed(Failure.OTHER, time.perf_counter_ns() - began)
+            answer = await job.answer()
+        except BaseException as error:
+            self.statistics.failed(_why(error), time.perf_counter_ns() - began)
             raise
         finally:
             self.statistics.n_pending -= 1
-            if job.timer is not None:
-                job.timer.cancel()
-            if job.done.cancelled() and job in self._jobs:
+            if job in self._jobs:
                 self._jobs.remove(job)
-        self.statistics.succeeded(
-            answer.timing, rows=job.rows or 1, now_ms=time.time_ns() // 1_000_000
-        )
+        self.statistics.succeeded(answer.timing, rows=job.rows, now_ms=time.time_ns() // 1_000_000)
         return answer
 
     async def finish(self) -> None:
-        """Return when nothing is waiting or running."""
+        """Return when nothing waits or runs; who calls it sends nothing more."""
         while self._workers:
             await asyncio.wait(tuple(self._workers))
 
-    def _hire(self) -> None:
-        limit = 1 if self._may_batch() else self._pool.concurrency
-        if len(self._workers) < min(limit, len(self._workers) + len(self._jobs)):
-            self._workers.add(asyncio.ensure_future(self._work()))
+    @property
+    def retry_after_s(self) -> int:
+        """Whole seconds in which what waits now will have been computed, as far as is known."""
+        expected = len(self._jobs) * self._request_s / max(1, len(self._workers))
+        return max(1, min(MAX_RETRY_AFTER_S, -int(-expected // 1)))
 
+    @property
     def _may_batch(self) -> bool:
-        entry = self._pool.entry(self._model)
-        facts = entry.facts if entry is not None else None
-        return bool(
-            self._batches and self._limits.n_rows > 1 and facts is not None and facts.is_batchable
-        )
+        facts = self._pool.facts(self._model)
+        return self._splits and self._limits.n_rows > 1 and facts is not None and facts.is_batchable
+
+    @property
+    def _n_workers(self) -> int:
+        return 1 if self._may_batch else self._pool.concurrency
+
+    def _hire(self, limit: int) -> None:
+        """Have one worker more if there is work, and there are fewer than `limit`."""
+        if self._jobs and len(self._workers) < limit:
+            worker = asyncio.ensure_future(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._left)
+
+    def _left(self, worker: asyncio.Task[None]) -> None:
+        """Forget a worker; whoever came since its last look, or counted on it, gets another."""
+        self._workers.discard(worker)
+        if any(job.is_awaited for job in self._jobs):
+            self._hire(self._n_workers)
 
     async def _work(self) -> None:
         """Work off the queue; the model is given back between runs, for others that need room."""
-        try:
-            while self._jobs:
-                try:
-                    async with self._pool.lease(self._model) as model:
-                        await self._gather()
-                        if jobs := self._take(model):
-                            await self._run(model, jobs)
-                except Exception as error:
-                    # The model can't be had: whoever waits for it now is told so.
-                    while self._jobs:
-                        _fail(self._jobs.popleft(), error)
-        finally:
-            # Here and not in a callback: a request that comes before the loop's next
-            # turn must not count on a worker that has left.
-            task = asyncio.current_task()
-            if task is not None:
-                self._workers.discard(task)
-
-    async def _gather(self) -> None:
-        """Wait a moment for the requests that came together the last time."""
-        if self._last_rows <= 1 or not self._may_batch():
-            return
-        deadline = time.monotonic() + self._limits.delay_s
-        enough = min(self._last_rows, self._limits.n_rows)
-        while len(self._jobs) < enough and (left := deadline - time.monotonic()) > 0:
-            self._arrived.clear()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), left)
-            except TimeoutError:
+        n_joined = 1
+        while self._jobs:
+            n_joined = await self._serve(n_joined)
+            if len(self._workers) > self._n_workers:
                 return
 
-    def _take(self, model: OpenModel) -> list[_Job]:
+    async def _serve(self, n_joined: int) -> int:
+        """Run what waits first, and what joins it; return how many requests that were."""
+        try:
+            async with self._pool.lease(self._model) as model:
+                await self._gather(n_joined)
+                jobs = self._take(model)
+                await self._run(model, jobs)
+                return len(jobs)
+        except InferonnxError as error:
+            # The model can't be had: whoever waits for it now is told so.
+            while self._jobs:
+                self._jobs.popleft().fail(error)
+            return 1
+
+    async def _gather(self, n_joined: int) -> None:
+        """Wait a moment for the requests that came together the last time."""
+        enough = min(n_joined, self._limits.n_rows)
+        if enough <= 1 or not self._may_batch:
+            return
+        try:
+            async with asyncio.timeout(self._limits.delay_s):
+                while len(self._jobs) < enough:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            return
+
+    def _take(self, model: OpenModel) -> list[Job]:
         """Take the first request that somebody waits for, and those that join it."""
-        first = None
-        while self._jobs and first is None:
-            job = self._jobs.popleft()
-            first = job if job.start() else None
+        first = self._next()
         if first is None:
             return []
-        jobs, rows = [first], first.rows or 1
-        batches = self._may_batch() and first.kind is not None
-        while batches and self._jobs and self._jobs[0].kind == first.kind:
-            more = rows + (self._jobs[0].rows or 1)
-            if more > self._limits.n_rows:
+        jobs, rows = [self._jobs.popleft()], first.rows
+        while self._may_batch and (job := self._next()) is not None:
+            if not self._joins(model, first, job, rows + job.rows):
                 break
-            if not model.fits(joined_shapes(first.inputs, more)):
-                self._batches = len(jobs) > 1  # not even two: workers that share a pass instead
-                break
-            job = self._jobs.popleft()
-            if job.start():
-                jobs.append(job)
-                rows = more
-        if not self._batches:
-            for _ in self._jobs:
-                self._hire()
-        self._last_rows = len(jobs)
+            jobs.append(self._jobs.popleft())
+            rows += job.rows
+        for job in jobs:
+            job.begin()
+        if self._next() is not None:
+            self._hire(self._pool.concurrency)  # what can't join may share the pass
         return jobs
 
-    async def _run(self, model: OpenModel, jobs: Sequence[_Job]) -> None:
+    def _next(self) -> Job | None:
+        """Return the first request that somebody waits for; those before it are forgotten."""
+        while self._jobs and not self._jobs[0].is_awaited:
+            self._jobs.popleft()
+        return self._jobs[0] if self._jobs else None
+
+    def _joins(self, model: OpenModel, first: Job, job: Job, n_rows: int) -> bool:
+        if first.kind is None or job.kind != first.kind or n_rows > self._limits.n_rows:
+            return False
+        try:
+            return model.fits(joined_shapes(first.inputs, n_rows))
+        except Exception:
+            return False  # if it is the request's fault, its own run says so to it alone
+
+    async def _run(self, model: OpenModel, jobs: Sequence[Job]) -> None:
+        """Compute requests and answer all of them: together, or else one by one."""
+        began = time.perf_counter()
+        try:
+            if len(jobs) > 1 and await self._together(model, jobs):
+                return
+            for job in jobs:
+                if job.is_awaited:
+                    await self._alone(model, job)
+                job.release()
+        finally:
+            # Nothing is left over but when the worker is cancelled.
+            for job in jobs:
+                job.fail(ModelNotReadyError("the request was interrupted"))
+                job.release()
+            if jobs:
+                newest = (time.perf_counter() - began) / len(jobs) - self._request_s
+                self._request_s += newest * (PACE_WEIGHT if self._request_s else 1)
+
+    async def _together(self, model: OpenModel, jobs: Sequence[Job]) -> bool:
+        """Compute requests as one batch; tell whether they are answered."""
+        try:
+            outputs, timing = await self._compute(model, jobs)
+            start = time.perf_counter_ns()
+            parts = split(outputs, [job.rows for job in jobs])
+        except Exception:
+            return False
+        if parts is None:
+            self._splits = False
+            for _ in self._jobs:
+                self._hire(self._pool.concurrency)
+            return False
+        self._settle(model, jobs, parts, timing._replace(output_ns=time.perf_counter_ns() - start))
+        return True
+
+    async def _alone(self, model: OpenModel, job: Job) -> None:
+        job.begin()
+        try:
+            outputs, timing = await self._compute(model, [job])
+            self._settle(model, [job], [outputs], timing)
+        except Exception as error:
+            job.fail(error)
+
+    async def _compute(self, model: OpenModel, jobs: Sequence[Job]) -> tuple[list[Tensor], Timing]:
         start = time.perf_counter_ns()
-        rows = [job.rows or 1 for job in jobs]
         inputs = join([job.inputs for job in jobs])
         joined = time.perf_counter_ns()
-        try:
-            outputs = await self._compute(model, inputs)
-            computed = time.perf_counter_ns()
-            parts = [outputs] if len(jobs) == 1 else split(outputs, rows)
-            self._batches = self._batches and parts is not None
-        except Exception as error:
-            if len(jobs) == 1:
-                _fail(jobs[0], error)
-                return
-            parts = None
-        if parts is None:
-            for job in jobs:
-                await self._run(model, [job])
-            return
-        timing = Timing(
-            0, joined - start, computed - joined, time.perf_counter_ns() - computed, sum(rows)
-        )
-        self.statistics.executed(sum(rows), timing, streamed_bytes=model.residency.streamed_bytes)
+        outputs = await in_thread(self._threads, model.run, inputs)
+        computed = time.perf_counter_ns()
+        n_rows = sum(job.rows for job in jobs)
+        return outputs, Timing(0, joined - start, computed - joined, 0, n_rows)
+
+    def _settle(
+        self,
+        model: OpenModel,
+        jobs: Sequence[Job],
+        parts: Sequence[list[Tensor]],
+        timing: Timing,
+    ) -> None:
+        """Count a run, and hand its results out."""
+        self.statistics.executed(timing.n_rows, timing, streamed_bytes=self._opened_since(model))
         for job, part in zip(jobs, parts, strict=True):
-            if not job.done.done():
-                own = timing._replace(queue_ns=job.started_ns - job.queued_ns)
-                job.done.set_result(Answer(part, own))
+            queue_ns = job.started_ns - job.queued_ns
+            job.succeed(Answer(part, timing._replace(queue_ns=queue_ns)))
 
-    async def _compute(self, model: OpenModel, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, model.run, inputs)
-
-
-def _fail(job: _Job, error: Exception) -> None:
-    if not job.done.done():
-        job.done.set_exception(error)
+    def _opened_since(self, model: OpenModel) -> int:
+        """Return the bytes that passes have opened since the last time: runs share passes."""
+        if self._counted is None or self._counted() is not model:
+            self._counted, self._counted_bytes = weakref.ref(model), 0
+        new = model.opened_bytes - self._counted_bytes
+        self._counted_bytes += new
+        return new
 
 
-def _expire(job: _Job) -> None:
-    _fail(job, DeadlineError("the request waited longer than its time-out"))
+def _why(error: BaseException) -> Failure:
+    if isinstance(error, asyncio.CancelledError):
+        return Failure.CANCELED
+    if isinstance(error, DeadlineError):
+        return Failure.REJECTED
+    return Failure.BACKEND if isinstance(error, InferonnxError) else Failure.OTHER

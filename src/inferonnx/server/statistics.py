@@ -7,8 +7,9 @@ does not grow with requests.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from enum import Enum
-from math import log
+from math import ceil
 from typing import NamedTuple
 
 FIRST_NS = 10_000
@@ -16,7 +17,9 @@ FIRST_NS = 10_000
 
 STEP = 1.1
 N_STEPS = 170
-"""1.1 ** 170 times 10 µs is 108 s: what takes longer is counted in the last step."""
+"""The last step ends at 1.1 ** 169 times 10 µs, 99 s: what takes longer is counted there too."""
+
+_ENDS = tuple(round(FIRST_NS * STEP**i) for i in range(N_STEPS))
 
 MAX_BATCH_SIZES = 64
 """Batch sizes that are counted apart; larger ones are counted as the largest."""
@@ -95,7 +98,8 @@ class ModelStatistics:
         self.output.add(timing.output_ns)
         self.n_inferences += rows
         self.last_inference_ms = now_ms
-        self._steps[_step(timing.total_ns)] += 1
+        step = bisect_left(_ENDS, timing.total_ns)  # the first that does not end before
+        self._steps[min(step, N_STEPS - 1)] += 1
 
     def failed(self, why: Failure, ns: int) -> None:
         """Count a request that was not answered after `ns`."""
@@ -111,20 +115,21 @@ class ModelStatistics:
         tally.infer.add(timing.infer_ns)
         tally.output.add(timing.output_ns)
 
+    def histogram_ns(self) -> list[tuple[int, int]]:
+        """Return where the steps end that are not empty, and how many requests each holds.
+
+        The difference of two of them is the histogram of the time in between.
+        """
+        return [(_ENDS[step], n_here) for step, n_here in enumerate(self._steps) if n_here]
+
     def percentile_ns(self, share: float) -> int | None:
         """Return the latency that `share` of the answered requests kept to, None if none was."""
         total = sum(self._steps)
         if not total:
             return None
-        wanted, seen = share * total, 0
+        wanted, seen = max(1, ceil(share * total - 1e-9)), 0  # 0.7 * 10 is 7.000000000000001
         for step, n_here in enumerate(self._steps):
             seen += n_here
             if seen >= wanted:
-                return round(FIRST_NS * STEP**step)
-        return round(FIRST_NS * STEP ** (N_STEPS - 1))
-
-
-def _step(ns: int) -> int:
-    if ns <= FIRST_NS:
-        return 0
-    return min(N_STEPS - 1, int(log(ns / FIRST_NS) / log(STEP)) + 1)
+                return _ENDS[step]
+        return _ENDS[-1]

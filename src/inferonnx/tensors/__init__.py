@@ -7,7 +7,7 @@ so that importing this room stays cheap in the enclave.
 from __future__ import annotations
 
 from inferonnx.tensors.dtype import DType
-from inferonnx.tensors.tensor import Tensor
+from inferonnx.tensors.tensor import MAX_ELEMENTS, MAX_RANK, TEXT_ERRORS, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from inferonnx.tensors.validate import validate
 
 __all__ = [
+    "MAX_ELEMENTS",
+    "MAX_RANK",
+    "TEXT_ERRORS",
     "DType",
     "Tensor",
     "as_tensor",

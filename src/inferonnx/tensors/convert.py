@@ -18,7 +18,7 @@ from inferonnx.tensors.layout import (
     pack_bits,
     swap_bytes,
 )
-from inferonnx.tensors.tensor import Tensor
+from inferonnx.tensors.tensor import TEXT_ERRORS, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,10 +128,7 @@ def _text(item: Any) -> str:
     if isinstance(item, str):
         return str(item)
     if isinstance(item, bytes):
-        try:
-            return item.decode()
-        except UnicodeDecodeError as error:
-            raise TensorError("a byte string is not text in UTF-8") from error
+        return item.decode(errors=TEXT_ERRORS)
     raise TensorError(
         f"an array of objects must hold strings, not {type(item).__name__}",
         hint="Give numbers as an array with a numeric type.",

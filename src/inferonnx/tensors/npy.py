@@ -73,7 +73,12 @@ def npy_pieces(tensor: Tensor) -> tuple[bytes, bytes | memoryview]:
     """
     if tensor.strings is not None:
         width = max(map(len, tensor.strings), default=0) or 1
-        body = b"".join(s.encode("utf-32-le").ljust(4 * width, b"\0") for s in tensor.strings)
+        try:
+            body = b"".join(s.encode("utf-32-le").ljust(4 * width, b"\0") for s in tensor.strings)
+        except UnicodeEncodeError as error:
+            raise TensorError(
+                "an npy file can't hold bytes that are no text", hint=_PB_HINT
+            ) from error
         for text in tensor.strings:
             if text.endswith("\0"):
                 raise TensorError("an npy file can't hold a string that ends in NUL", hint=_PB_HINT)

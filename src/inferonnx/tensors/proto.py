@@ -13,7 +13,7 @@ from inferonnx.errors import TensorError
 from inferonnx.tensors.dtype import DType, dtype_of_number
 from inferonnx.tensors.layout import pack_bits
 from inferonnx.tensors.npy import check_bools
-from inferonnx.tensors.tensor import MAX_RANK, Tensor
+from inferonnx.tensors.tensor import MAX_RANK, TEXT_ERRORS, Tensor
 from inferonnx.tensors.wire import (
     BYTES,
     FIXED32,
@@ -118,7 +118,9 @@ def encode_tensor_pb(name: str, tensor: Tensor) -> bytes:
     pieces: list[bytes | memoryview] = [encode_number(_DIMS, size) for size in tensor.shape]
     pieces.append(encode_number(_DATA_TYPE, tensor.dtype))
     if tensor.strings is not None:
-        pieces += encode_bytes(_STRINGS, [text.encode() for text in tensor.strings])
+        pieces += encode_bytes(
+            _STRINGS, [text.encode(errors=TEXT_ERRORS) for text in tensor.strings]
+        )
     if name:
         try:
             pieces += encode_bytes(_NAME, [name.encode()])
@@ -180,13 +182,7 @@ class _Fields:
 
     def texts(self) -> list[str]:
         """Return the list of strings."""
-        result = []
-        for i, run in enumerate(self.lists.get(_STRINGS, [])):
-            try:
-                result.append(bytes(run).decode())
-            except UnicodeDecodeError as error:
-                raise TensorError(f"element {i} of the TensorProto is not text") from error
-        return result
+        return [bytes(run).decode(errors=TEXT_ERRORS) for run in self.lists.get(_STRINGS, [])]
 
     def numbers(self, field: int) -> list[int]:
         """Return a list of varints."""

@@ -21,6 +21,10 @@ MAX_RANK = 64
 MAX_ELEMENTS = 2**63 - 1
 """Elements of a tensor: what ONNX's signed 64-bit sizes can count."""
 
+TEXT_ERRORS = "surrogateescape"
+"""How bytes become strings and strings bytes: a string of ONNX holds any bytes. Those
+that are not UTF-8 stand as surrogates, so that nothing is lost on the way."""
+
 _LETTERS: dict[DType, Any] = {
     DType.FLOAT: "f",
     DType.DOUBLE: "d",
@@ -47,7 +51,8 @@ class Tensor:
         data: The elements in C order, little-endian, as flat bytes (format "B"); elements
             smaller than a byte are packed, the first in the lowest bits. Empty for strings.
             It may be a view of memory that the caller still holds.
-        strings: The elements in C order when `dtype` is STRING, None otherwise.
+        strings: The elements in C order when `dtype` is STRING, None otherwise. Bytes that
+            are not UTF-8 stand as surrogates (`TEXT_ERRORS`).
     """
 
     __slots__ = ("data", "dtype", "shape", "strings")
@@ -107,7 +112,7 @@ class Tensor:
             if not isinstance(text, str):
                 raise TensorError(f"element {i} is not a string but {type(text).__name__}")
             try:
-                text.encode()
+                text.encode(errors=TEXT_ERRORS)
             except UnicodeEncodeError as error:
                 raise TensorError(f"element {i} is not text that UTF-8 can encode") from error
 

@@ -67,13 +67,14 @@ def keys(value, at=""):
 
 
 @pytest.fixture(scope="module")
-def printed(cnn, sealed_cnn, key_path, tmp_path_factory):
+def printed(cnn, sealed_cnn, unnumbered_cnn, served, key_path, tmp_path_factory):
     """What every command prints with --json, by the line that heads its table."""
     import numpy as np
 
     folder = tmp_path_factory.mktemp("docs")
     np.savez(folder / "in.npz", image=np.zeros((1, 3, 16, 16), np.float32))
     key, sealed = ("--key", str(key_path)), str(sealed_cnn)
+    server = (served.url, *served.trust, "--token-file", str(served.tokens["all"]))
     return {
         "`inferonnx.seal/1`": ["seal", str(cnn), "-o", str(folder / "m.sealed"), *key],
         "`inferonnx.plan/1`": ["plan", str(cnn)],
@@ -84,6 +85,9 @@ def printed(cnn, sealed_cnn, key_path, tmp_path_factory):
         "`inferonnx.inspect/1`": ["inspect", sealed],
         "`inferonnx.inspect/1`, with `--key`": ["inspect", sealed, *key],
         "`inferonnx.check/1`": ["check", sealed, *key, "--run"],
+        "`inferonnx.push/1`": ["push", *server, str(unnumbered_cnn), *key],
+        "`inferonnx.list/1`": ["list", *server],
+        "`inferonnx.infer/1`": ["infer", *server, "cnn", "--input", str(folder / "in.npz")],
         "`inferonnx.verify/1`": ["verify", str(cnn), sealed, *key],
     }
 
@@ -102,6 +106,12 @@ def test_every_key_of_json_is_documented_and_no_other(head, printed, capsys):
         known = documented("`inferonnx.inspect/1`") + known
     assert len(known) == len(set(known))
     assert set(known) == set(has)
+
+
+def test_every_key_that_a_server_prints_at_its_start_is_documented(served):
+    known = documented("Schema `inferonnx.serve/1`:")
+    assert served.facts["schema"] == "inferonnx.serve/1"
+    assert set(known) == set(served.facts) - {"schema"}
 
 
 def test_every_command_with_json_is_tried(printed):

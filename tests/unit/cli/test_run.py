@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -18,17 +19,81 @@ def test_run_keeps_its_budget_and_reports(sealed_cnn, key_path, sample, tmp_path
     done = command(
         *("run", sealed_cnn, "--key", key_path, "--input", sample, "--json"),
         *("-o", tmp_path / "out.npz", "--repeat", 3, "--memory", "60MiB"),
-        *("--trace", tmp_path / "trace.json"),
     )
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["peak_rss_bytes"] <= facts["budget_bytes"] == 60 << 20
+    assert facts["peak_measured"] is True
+    assert "counted" not in done.stderr
     assert len(facts["latency_ms"]) == 3
     assert facts["first_latency_ms"] == facts["latency_ms"][0]
     assert facts["samples"] == 1
     assert np.load(tmp_path / "out.npz")["scores"].shape == (1, 10)
+
+
+def test_a_trace_shows_read_open_and_compute_on_their_threads(
+    sealed_cnn, key_path, sample, tmp_path, command
+):
+    done = command(
+        *("run", sealed_cnn, "--key", key_path, "--input", sample, "--json"),
+        *("--repeat", 3, "--threads", 3, "--trace", tmp_path / "trace.json"),
+    )
+    assert done.returncode == 0, done.stderr
+    n_partitions = json.loads(done.stdout)["partitions"]
+    rows = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    spans = [row for row in rows if row["ph"] == "X"]
+    names = {row["tid"]: row["args"]["name"] for row in rows if row["ph"] == "M"}
+    assert sorted(names.values()).count("pass") == 1
+    assert set(names) == {span["tid"] for span in spans}
+    by_what = {what: [s for s in spans if s["cat"] == what] for what in {s["cat"] for s in spans}}
+    assert set(by_what) == {"read", "open", "load", "compute"}
+    assert len(by_what["compute"]) == 3 * n_partitions
+    assert {names[span["tid"]] for span in by_what["compute"]} == {"pass"}
+    for span in (*by_what["read"], *by_what["open"]):
+        assert span["name"] == f"{span['cat']} {span['args']['partition']}"
+        around = [load for load in by_what["load"] if holds(load, span)]
+        assert [load["args"] for load in around] == [{"partition": span["args"]["partition"]}]
+    read, opened = (sorted(s["args"]["segment"] for s in by_what[w]) for w in ("read", "open"))
+    assert read == opened
+    for load in by_what["load"]:
+        assert any(holds(load, span) for span in by_what["open"])
+
+
+def holds(outer, inner):
+    """Whether a span of a trace lies in another of its thread, to the microsecond's thousandth."""
+    return (
+        outer["tid"] == inner["tid"]
+        and outer["ts"] <= inner["ts"] + 0.002
+        and inner["ts"] + inner["dur"] <= outer["ts"] + outer["dur"] + 0.002
+    )
+
+
+def test_a_trace_takes_no_memory_of_the_run(sealed_cnn, key_path, sample, tmp_path, command):
+    peaks = [
+        json.loads(
+            command(
+                *("run", sealed_cnn, "--key", key_path, "--input", sample, "--json"),
+                *("--repeat", 20_000, "--memory", "60MiB", *trace),
+            ).stdout
+        )["peak_rss_bytes"]
+        for trace in ((), ("--trace", tmp_path / "trace.json"))
+    ]
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    assert {"open", "compute"} <= {event["cat"] for event in events}
+    assert len(events) > 20_000  # more than 4 MB, if they were kept
+    assert peaks[1] < peaks[0] + (2 << 20)
+
+
+def test_a_trace_that_finds_the_disk_full_is_said_in_a_sentence(
+    sealed_cnn, key_path, sample, tmp_path, command
+):
+    done = command(
+        *("run", sealed_cnn, "--key", key_path, "--input", sample, "--repeat", 200),
+        *("--trace", tmp_path / "trace.json"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+    )
+    assert done.returncode == ExitCode.UNAVAILABLE, done.stderr
+    assert "no space left while writing" in done.stderr
+    assert os.listdir(tmp_path) == [sample.name]
 
 
 def test_run_loads_neither_numpy_nor_onnx_nor_the_owners_side(sealed_cnn, key_path, sample):
@@ -81,6 +146,64 @@ def test_a_broken_promise_is_told(before, after, code, here, sample, monkeypatch
     monkeypatch.setattr(run_module, "peak_resident_bytes", lambda: next(peaks))
     assert here("--input", sample) == code
     assert ("above the budget" in capsys.readouterr().err) == (code is ExitCode.BUG)
+
+
+HIDDEN = """
+import sys
+from inferonnx.runtime import process
+process.PROC = "/nowhere"
+from inferonnx.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(params=["told of no /proc", "in no /proc"])
+def blind(request):
+    """`inferonnx` where the system tells nothing of the process."""
+    if request.param == "told of no /proc":
+        return [sys.executable, "-P", "-c", HIDDEN]
+    return [*request.getfixturevalue("in_no_proc"), sys.executable, "-P", "-m", "inferonnx"]
+
+
+@pytest.mark.parametrize("json_", [True, False])
+def test_a_peak_that_can_not_be_measured_is_counted_and_said(
+    blind, json_, sealed_cnn, key_path, sample, command
+):
+    arguments = ["run", sealed_cnn, "--key", key_path, "--input", sample, "--memory", "60MiB"]
+    done = subprocess.run(
+        [*blind, *map(str, arguments), *(["--json"] if json_ else [])],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "does not tell what is resident: the peak is counted" in done.stderr
+    if not json_:
+        assert "(counted) of 60.0 MiB" in done.stderr
+        return
+    facts = json.loads(done.stdout)
+    assert facts["peak_rss_bytes"] is None
+    assert facts["peak_measured"] is False
+    manifest = json.loads(command("inspect", sealed_cnn, "--key", key_path, "--json").stdout)
+    memory, pass_bytes = manifest["memory"], manifest["arena"]["peak_bytes"]
+    assert facts["floor_bytes"] == memory["floor_bytes"]
+    counted = memory["floor_bytes"] + pass_bytes + facts["resident_bytes"]
+    assert facts["streamed_bytes"] == 0
+    assert facts["predicted_peak_bytes"] == max(counted, memory["least_bytes"])
+    assert facts["predicted_peak_bytes"] <= facts["budget_bytes"]
+
+
+def test_what_does_not_fit_is_refused_where_it_is_counted_too(blind, sealed_cnn, key_path, sample):
+    arguments = ["run", sealed_cnn, "--key", key_path, "--input", sample, "--memory", "20MiB"]
+    done = subprocess.run(
+        [*blind, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == ExitCode.NO_PLAN
+    assert "needs at least" in done.stderr
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -76,3 +78,18 @@ def test_the_plan_page_never_replaces_an_input(name, place, capsys, monkeypatch)
     assert main(arguments) == ExitCode.BAD_INPUT
     assert "never overwritten" in capsys.readouterr().err
     assert (place / name).read_bytes() == before
+
+
+def test_without_figures_of_memory_nothing_is_planned(cnn, key_path, tmp_path, in_no_proc):
+    done = subprocess.run(
+        [
+            *(*in_no_proc, sys.executable, "-P", "-m", "inferonnx", "seal", str(cnn)),
+            *("-o", str(tmp_path / "m.sealed"), "--key", str(key_path), "--memory", "85MiB"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == ExitCode.UNAVAILABLE, done.stderr
+    assert "does not tell how much memory a process takes" in done.stderr
+    assert not (tmp_path / "m.sealed").exists()

@@ -1,4 +1,4 @@
-"""Known answers: FIPS 180-4 examples, RFC 5869 appendix A, RFC 7914 section 12."""
+"""Known answers: FIPS 180-4 examples, RFC 4231, RFC 5869 appendix A, RFC 7914 section 12."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferonnx.crypto import Secret, Sha256, hkdf_sha256, scrypt, sha256
+from inferonnx.crypto import Secret, Sha256, hkdf_sha256, hmac_sha256, scrypt, sha256
 
 
 def test_sha256_has_its_known_answer():
@@ -25,6 +25,31 @@ def test_sha256_of_parts_is_that_of_their_sum(parts):
     for part in parts[1:]:
         state.update(part)
     assert state.digest() == whole
+
+
+@pytest.mark.parametrize(
+    ("key", "parts", "expected"),
+    [
+        (
+            b"\x0b" * 20,
+            (b"Hi ", b"There"),
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+        ),
+        (
+            b"Jefe",
+            (b"what do ya want for nothing?",),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+        ),
+        (
+            b"\xaa" * 131,
+            (b"Test Using Larger Than Block-Size Key - Hash Key First",),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+        ),
+    ],
+    ids=["case-1", "case-2", "case-6"],
+)
+def test_hmac_has_its_known_answers(key, parts, expected):
+    assert hmac_sha256(Secret(key), *parts).hex() == expected
 
 
 def test_hkdf_has_its_known_answer_with_salt():

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -45,8 +46,8 @@ def partition(i, n_bytes):
     )
 
 
-@pytest.fixture(scope="module")
-def sealed():
+def seal_sums(*outputs):
+    """Return a sealed file of partitions v0 to v5, and its key."""
     key = OwnerKey.from_secrets(wrap_secret=Secret(bytes(32)), signing_seed=Secret(bytes(32)))
     partitions = tuple(partition(i, n) for i, n in enumerate(SIZES))
     tensor = {"type": "tensor(float)", "shape": None}
@@ -56,7 +57,7 @@ def sealed():
         strategy="optimal",
         metadata={},
         inputs=(ValueInfo(name="v0", **tensor),),
-        outputs=(ValueInfo(name="v5", **tensor), ValueInfo(name="v0", **tensor)),
+        outputs=tuple(ValueInfo(name=name, **tensor) for name in outputs),
         partitions=partitions,
         target=Target(onnxruntime="0", layout="generic", arch="any"),
         arena=Arena(strategy=0, initial_bytes=0, peak_bytes=0),
@@ -84,6 +85,17 @@ def sealed():
     content = bytearray(file.getvalue())
     content[:HEADER_BYTES] = end.header
     return content, key
+
+
+@pytest.fixture(scope="module")
+def sealed():
+    return seal_sums("v5", "v0")
+
+
+@pytest.fixture(scope="module")
+def sealed_chain():
+    """No input is an output: it goes with its last use."""
+    return seal_sums("v5")
 
 
 class BytesSource:
@@ -149,16 +161,16 @@ class SummingRuntime:
 EXPECTED = sum((i + 1) * n for i, n in enumerate(SIZES))
 
 
-def opened(sealed, content=None, n_threads=2):
+def opened(sealed, content=None, n_threads=2, runtime=None, **more):
     original, key = sealed
     content = original if content is None else content
     verified = verify_header(parse_header(content))
     keys = file_keys(verified, unwrap_data_key(verified, key))
     n = verified.header.manifest_bytes
     manifest = open_manifest(keys, bytearray(original[-n:]), file_bytes=len(original))
-    source, runtime = BytesSource(content), SummingRuntime()
+    source, runtime = BytesSource(content), runtime or SummingRuntime()
     loader = BlockLoader(source, SegmentOpener(keys, manifest), n_threads=n_threads)
-    return Stream(manifest, loader, runtime), source, runtime
+    return Stream(manifest, loader, runtime, **more), source, runtime
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
@@ -173,11 +185,25 @@ def test_every_weight_is_opened_and_in_its_place(sealed, resident, n_threads):
     assert len(source.reads) - first == streamed
     if len(resident) < len(SIZES):
         assert not any(stream._shared.view)  # plaintext goes with the pass
-    assert stream.figures.streamed_bytes == sum(n for i, n in enumerate(SIZES) if i not in resident)
+    streamed_bytes = sum(n for i, n in enumerate(SIZES) if i not in resident)
+    assert stream.figures.streamed_bytes == streamed_bytes
+    assert stream.opened_bytes == sum(SIZES) + streamed_bytes
     stream.close()
     assert all(not any(buffer.view) for buffer in runtime.buffers)
     with pytest.raises(UsageError, match="closed"):
         stream.run({"v0": 5})
+
+
+def test_that_it_has_started_is_told_once_when_two_partitions_have_run(sealed):
+    runtime, told = SummingRuntime(), []
+    stream, _, _ = opened(
+        sealed, runtime=runtime, once_started=lambda: told.append(len(runtime.running))
+    )
+    stream.place(frozenset(), slots=1)
+    stream.run({"v0": 5})
+    stream.run({"v0": 5})
+    assert told == [2]
+    stream.close()
 
 
 def test_the_buffer_is_as_large_as_the_largest_streamed_block(sealed):
@@ -264,7 +290,7 @@ def test_waiting_calls_share_one_pass(sealed):
     entered.wait(10)
     for thread in threads[1:]:
         thread.start()
-    while len(stream._waiting) < 5:
+    while stream._turns.n_waiting < 5:
         pass
     gate.set()
     for thread in threads:
@@ -279,10 +305,98 @@ def test_what_is_read_and_when_does_not_depend_on_values(sealed):
     stream, source, _ = opened(sealed, n_threads=1)
     stream.place(frozenset({3}), slots=1)
     stream.run({"v0": 0})
+    events = []
+    stream.on_event = events.append
     traces = []
     for value in (0, 1, -(10**9)):
         source.reads.clear()
+        events.clear()
         stream.run({"v0": value})
-        traces.append(tuple(source.reads))
+        told = tuple((event.what, event.partition, event.segment) for event in events)
+        traces.append((tuple(source.reads), told))
     assert len(set(traces)) == 1
+    reads, told = traces[0]
+    offset = stream._loader._opener.table.offset
+    assert tuple(offset(segment) for what, _, segment in told if what == "read") == reads
+    stream.close()
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_every_segment_is_told_by_the_thread_that_read_and_opened_it(sealed, n_threads):
+    stream, source, _ = opened(sealed, n_threads=n_threads)
+    stream.place(frozenset({0}), slots=1)
+    read, readers = source.read_into, {}
+
+    def watched(offset, view):
+        time.sleep(0.002)  # so that helpers get some too
+        readers[offset] = threading.get_native_id()
+        read(offset, view)
+
+    source.read_into = watched
+    events = []
+    stream.on_event = events.append
+    for blocks in (SIZES, (0, *SIZES[1:])):  # the resident one is opened once
+        events.clear()
+        readers.clear()
+        before = time.perf_counter_ns()
+        stream.run({"v0": 1})
+        after = time.perf_counter_ns()
+        table = stream._loader._opener.table
+        expected = {
+            (what, i, segment)
+            for i, n_bytes in enumerate(blocks)
+            for segment in (table.block_segments(i) if n_bytes else ())
+            for what in ("read", "open")
+        }
+        segments = [event for event in events if event.segment is not None]
+        assert {(e.what, e.partition, e.segment) for e in segments} == expected
+        assert len(segments) == len(expected)
+        loads = {event.partition: event for event in events if event.what == "load"}
+        assert list(loads) == [i for i, n_bytes in enumerate(blocks) if n_bytes]
+        computes = [event for event in events if event.what == "compute"]
+        assert [event.partition for event in computes] == list(range(len(SIZES)))
+        opens = {event.segment: event for event in segments if event.what == "open"}
+        for event in segments:
+            load, opened_ = loads[event.partition], opens[event.segment]
+            assert before <= load.start_ns <= event.start_ns <= event.stop_ns <= load.stop_ns
+            assert load.stop_ns <= computes[event.partition].start_ns <= after
+            assert event.thread == opened_.thread == readers[table.offset(event.segment)]
+            assert event.what == "open" or event.stop_ns == opened_.start_ns
+        mine = threading.get_native_id()
+        assert {event.thread for event in (*loads.values(), *computes)} == {mine}
+        # A busy machine may keep helpers from getting any.
+        assert 1 <= len({event.thread for event in segments}) <= n_threads
+    stream.close()
+
+
+def test_nobody_looks_at_the_clock_when_nobody_listens(sealed, monkeypatch):
+    stream, _, _ = opened(sealed)
+    stream.place(frozenset({3}), slots=1)
+    looks = []
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: looks.append(1) or len(looks))
+    for _ in range(2):
+        stream.run({"v0": 0})
+    assert not looks
+    events = []
+    stream.on_event = events.append
+    stream.run({"v0": 0})
+    assert looks
+    assert events
+    stream.close()
+
+
+def test_a_listener_that_fails_ends_the_call_alone(sealed):
+    stream, _, _ = opened(sealed, n_threads=3)
+    stream.place(frozenset(), slots=1)
+    for what in ("read", "open", "load", "compute"):
+
+        def failing(event, what=what):
+            if event.what == what and event.partition == 1:
+                raise OSError(what)
+
+        stream.on_event = failing
+        with pytest.raises(OSError, match=what):
+            stream.run({"v0": 1})
+        stream.on_event = None
+        assert stream.run({"v0": 1}) == [1 + EXPECTED, 1]
     stream.close()

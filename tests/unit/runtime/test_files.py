@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from inferonnx.errors import KeyFileError, SealedFormatError, UsageError
+from inferonnx.errors import KeyFileError, SealedFormatError, UnavailableError, UsageError
 from inferonnx.runtime.files import FileSource, read_file, read_key_file, translate
 
 
@@ -32,6 +32,31 @@ def test_reading_past_the_end_is_a_format_error(tmp_path):
     with pytest.raises(SealedFormatError, match="too early"):
         source.read(8, 3)
     source.close()
+
+
+def test_reading_fills_its_view_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"0123456789")
+    source = FileSource(str(path))
+    buffer = bytearray(b"........")
+    source.read_into(2, memoryview(buffer)[1:5])
+    assert buffer == b".2345..."
+    source.read_into(10, memoryview(buffer)[8:])  # nothing
+    with pytest.raises(TypeError):
+        source.read_into(0, memoryview(b"fixed"))
+    source.close()
+
+
+def test_a_file_that_can_not_be_read_at_offsets_is_said_in_a_sentence(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    source = FileSource(str(tmp_path / "pipe"))
+    with pytest.raises(UnavailableError, match=r"reading .*pipe.* failed: Illegal seek"):
+        source.read_into(0, memoryview(bytearray(4)))
+    source.close()
+    os.close(writer)
+    with pytest.raises(UnavailableError, match="Bad file descriptor"):
+        source.read_into(0, memoryview(bytearray(4)))
 
 
 def test_limits_and_missing_files_are_bad_input(tmp_path):

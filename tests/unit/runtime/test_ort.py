@@ -1,4 +1,6 @@
 import array
+import gc
+import threading
 
 import pytest
 from onnx import TensorProto, helper
@@ -37,6 +39,35 @@ def test_run_reads_weights_from_the_buffer_that_they_are_bound_to(environment, f
         buffer.view[:] = array.array("f", weights).tobytes()
         (y,) = session.run([x])
         assert numbers(dump(environment, y)) == [weights[0], 2 * weights[1]]
+    session.close()
+    buffer.close()
+
+
+def test_calls_of_one_session_run_at_once_on_inputs_of_their_own(environment, floats):
+    product = model(
+        [helper.make_node("Mul", ["x", "w"], ["y"])], [value("x"), value("w")], [value("y")]
+    )
+    session = OrtSession(environment, product, ["x"], ["y"], ["w"])
+    n = 1000
+    buffer = PrivateBuffer(4 * n)
+    buffer.view[:] = array.array("f", [2.0] * n).tobytes()
+    session.bind([borrow(environment, buffer, buffer.address, (DType.FLOAT, (n,), 4 * n))])
+    wrong, start = [], threading.Barrier(4)
+
+    def work(i):
+        x = load(environment, floats(*[i] * n))
+        start.wait()
+        for _ in range(300):
+            (y,) = session.run([x])
+            if numbers(dump(environment, y)) != [2.0 * i] * n:
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
     session.close()
     buffer.close()
 
@@ -87,3 +118,36 @@ def test_the_version_is_the_one_that_is_pinned(environment):
     import importlib.metadata
 
     assert environment.version == importlib.metadata.version("onnxruntime")
+
+
+def test_an_environment_on_its_way_out_is_given_to_nobody(monkeypatch, floats):
+    settings = {"n_threads": 1, "spin": False, "arena_strategy": 0, "arena_bytes": 0}
+    held = [Environment.acquire(**settings)]
+    api, release = held[0].api, held[0].api.release
+    releasing, go_on, order = threading.Event(), threading.Event(), []
+
+    def slowly(kind, pointer):
+        releasing.set()
+        go_on.wait()
+        release(kind, pointer)
+        order.append(kind)
+
+    def again():
+        held.append(Environment.acquire(**settings))
+        order.append("acquired")
+
+    gc.collect()
+    monkeypatch.setattr(api, "release", slowly)
+    first = threading.Thread(target=held.clear)
+    first.start()
+    assert releasing.wait(30), "something else still holds the environment"
+    second = threading.Thread(target=again)
+    second.start()
+    second.join(0.2)  # time enough to be given what is half released
+    go_on.set()
+    first.join()
+    second.join()
+    monkeypatch.undo()
+    assert order[:3] == ["SessionOptions", "MemoryInfo", "Env"]
+    assert order[-1] == "acquired"
+    assert dump(held[0], load(held[0], [floats(1)])) == [floats(1)]

@@ -32,3 +32,14 @@ def test_a_server_without_models_still_names_its_families() -> None:
     text = exposition(sample()._replace(models=[]))
     assert "# TYPE nv_inference_count counter" in text
     assert "nv_inference_count{" not in text
+
+
+def test_histograms_end_where_percentiles_do() -> None:
+    statistics = ModelStatistics()
+    assert statistics.histogram_ns() == []
+    for ns in (4_000, 1_000_000, 1_000_000, 40_000_000):
+        statistics.succeeded(Timing(ns, 0, 0, 0, 1), rows=1, now_ms=0)
+    (first, _), (middle, n_middle), (last, _) = statistics.histogram_ns()
+    assert n_middle == 2
+    assert first <= 10_000 < 1_000_000 <= middle < 1_100_001 < 40_000_000 <= last < 44_000_001
+    assert (statistics.percentile_ns(0.5), statistics.percentile_ns(0.99)) == (middle, last)

@@ -193,6 +193,11 @@ def test_strings_that_npy_shortens_are_refused() -> None:
     assert parse_npy(encode_npy(as_tensor(["\0a"]))).strings == ("\0a",)
 
 
+def test_strings_that_are_no_text_are_refused() -> None:
+    with pytest.raises(TensorError, match="bytes that are no text"):
+        encode_npy(as_tensor(np.array(b"\xff", object)))
+
+
 @given(st.data(), NUMBERS | TEXTS)
 def test_damaged_files_raise_nothing_else(data: st.DataObject, source: np.ndarray) -> None:
     file = bytearray(saved(source))

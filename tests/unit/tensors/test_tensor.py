@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from inferonnx.errors import TensorError
-from inferonnx.tensors import DType, Tensor
+from inferonnx.tensors import TEXT_ERRORS, DType, Tensor
 
 
 def test_dtypes_are_those_of_onnx() -> None:
@@ -99,6 +99,11 @@ def test_data_is_flat_bytes() -> None:
 def test_what_does_not_fit_is_refused(arguments: dict, sentence: str) -> None:
     with pytest.raises(TensorError, match=sentence):
         Tensor(**arguments)
+
+
+def test_strings_hold_any_bytes() -> None:
+    every = bytes(range(256)).decode(errors=TEXT_ERRORS)
+    assert Tensor(dtype=DType.STRING, shape=(), strings=[every]).tolist() == every
 
 
 def test_data_with_gaps_is_refused() -> None:
@@ -197,6 +202,6 @@ def test_codecs_need_few_modules_and_no_numpy() -> None:
 def test_the_door_knows_its_names() -> None:
     import inferonnx.tensors as door
 
-    assert all(callable(getattr(door, name)) for name in door.__all__)
+    assert all(hasattr(door, name) for name in door.__all__)
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = door.no_such_name

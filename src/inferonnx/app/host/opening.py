@@ -114,16 +114,18 @@ def open(  # noqa: A001 - the name that users of files and archives know
         key: The owner's key, or the data key of this model.
         memory: Peak of this process's resident memory from here on, in bytes or as
             "85MiB"; what the process held before counts. Default: the budget that
-            the model was sealed for.
+            the model was sealed for. Where the system does not tell what is resident, the
+            floor counts as it was measured while sealing (`figures.measured` is False).
         pin: What is acceptable: a model id, or
             "owner=<hex>,release=<least>,name=<name>".
         threads: Threads that open and compute. Default: the cores of the process.
-        concurrency: How many waiting calls may share a pass over the weights; memory is
-            kept for their activations. Others wait for the next pass.
+        concurrency: How many waiting calls may share a pass over the weights, or run at
+            once where all weights are resident (no more than there are threads); memory
+            is kept for their activations. Others wait for the next pass.
         as_numpy: Return numpy arrays where numpy is installed.
         page_drop: Let go of clean pages of libraries once they have started.
         spin: Whether idle workers spin. Default: for passes of less than 30 ms, and where
-            all weights stay in memory.
+            all weights stay in memory and calls come one at a time.
 
     Returns:
         A session; use it in `with`, or close it.
@@ -187,6 +189,49 @@ def open_unplanned(
     )
 
 
+def open_beside(
+    path: str,
+    *,
+    key: Key | DataKey,
+    pin: Pin | None = None,
+    share_bytes: int,
+    concurrency: int,
+    threads: int | None = None,
+    page_drop: bool = True,
+    spin: bool | None = None,
+) -> Session:
+    """Open a model in a share of the process's memory, beside others that run meanwhile.
+
+    What the process holds changes with them and says nothing of this model: its part
+    counts as it was measured when sealing. Arguments and errors as `open`.
+
+    Args:
+        path: The sealed file.
+        key: The owner's key, or the data key of this model.
+        pin: What is acceptable.
+        share_bytes: What sessions, passes and weights of this model may take.
+        concurrency: How many waiting calls may share a pass over the weights.
+        threads: Threads that open and compute.
+        page_drop: Let go of clean pages of libraries once they have started.
+        spin: Whether idle workers spin.
+    """
+    start = time.perf_counter()
+    opened = open_file(path, key=key, pin=pin)
+    return _make_session(
+        opened,
+        threads or process.cores(),
+        spin=spin,
+        arena=None,
+        as_numpy=False,
+        page_drop=page_drop,
+        budget=_whole_budget(opened.manifest, share_bytes),
+        share_bytes=share_bytes,
+        concurrency=concurrency,
+        start_s=start,
+        peak_before=0,
+    )
+
+
 def _make_session(
     opened: OpenedFile,
     n_threads: int,
@@ -199,6 +244,7 @@ def _make_session(
     concurrency: int,
     start_s: float,
     peak_before: int,
+    share_bytes: int | None = None,
 ) -> Session:
     """Make a session of an open file; whatever fails, nothing stays open.
 
@@ -236,6 +282,7 @@ def _make_session(
             loader,
             OrtRuntime(environment),
             after_session=after_session,
+            once_started=drop,
         )
         # The skeletons are views of the opened manifest: with them its memory goes.
         manifest = _without_bytes(manifest)
@@ -247,10 +294,12 @@ def _make_session(
             manifest,
             budget,
             concurrency=concurrency,
+            n_threads=n_threads,
             session_bytes=max(0, (process.resident_bytes() or 0) - before),
             start_s=start_s,
             probe_ms=probe_ms,
             peak_before=peak_before,
+            share_bytes=share_bytes,
         )
         return Session(
             source=source,
@@ -276,10 +325,12 @@ def _place(
     budget: int | None,
     *,
     concurrency: int,
+    n_threads: int,
     session_bytes: int,
     start_s: float,
     probe_ms: float | None,
     peak_before: int,
+    share_bytes: int | None,
 ) -> Figures:
     """Divide the budget: what is left beside floor, a pass and waiting calls holds weights.
 
@@ -287,41 +338,67 @@ def _place(
         stream: Gets its residency.
         manifest: Blocks and measured figures.
         budget: Bytes; None streams everything and promises nothing.
-        concurrency: Calls that may share a pass.
+        concurrency: Calls that may share a pass, or run at once.
+        n_threads: Threads that compute; more calls at once would gain nothing.
         session_bytes: What making the sessions took.
         start_s: When opening began, by the performance counter.
         probe_ms: What the probe took; None where the file has none.
         peak_before: VmHWM when opening began, in bytes.
+        share_bytes: The model's part of `budget`, where others run beside it.
 
     Raises:
         InfeasibleBudgetError: The budget does not hold floor, pass and largest block,
             or opening itself took more.
     """
     memory, pass_bytes = manifest.memory, manifest.arena.peak_bytes
-    peak_now = process.peak_resident_bytes() or 0
-    opening_peak = peak_now if peak_now > peak_before else 0  # else it is older than `open`
-    floor = process.resident_bytes()
-    if floor is None:  # no such figure here: count what was measured when sealing
-        floor = memory.floor_bytes
-    held = floor + pass_bytes + (concurrency - 1) * memory.call_bytes
+    peak_now, floor = process.peak_resident_bytes(), process.resident_bytes()
+    measured = peak_now is not None and floor is not None
+    # Where there are no such figures, those that were measured while sealing count: the
+    # least budget is never below what opening took.
+    if floor is None:
+        floor, session_bytes = memory.floor_bytes, memory.session_bytes
+    opening_peak = memory.least_bytes if peak_now is None else peak_now
+    if peak_now is not None and peak_now <= peak_before:
+        opening_peak = 0  # it is older than `open`
+    if share_bytes is not None:
+        # Others come, go and run: neither is this model's what came since it began to
+        # open, nor has it reached the peak alone.
+        budget, opening_peak = floor - memory.session_bytes + share_bytes, 0
+    sharing = pass_bytes + (concurrency - 1) * memory.call_bytes
     blocks = [partition.block_bytes for partition in manifest.partitions]
     if budget is None:
         resident, buffer_bytes = frozenset[int](), max(blocks, default=0)
         budget = NO_BUDGET_BYTES
     else:
-        resident, buffer_bytes = _residency(blocks, budget, held, opening_peak)
+        resident, buffer_bytes = _residency(blocks, budget, floor + sharing, opening_peak)
     used = buffer_bytes + sum(blocks[i] for i in resident)
-    stream.place(resident, slots=concurrency)
+    beside = _beside_bytes(manifest)
+    n_parallel = 1
+    if not buffer_bytes:
+        left = budget - floor - used - pass_bytes
+        n_parallel += max(0, min(concurrency - 1, n_threads - 1, left // beside))
+    pass_bytes = max(sharing, pass_bytes + (n_parallel - 1) * beside)
+    stream.place(resident, slots=concurrency, n_parallel=n_parallel)
     return Figures(
         **stream.figures._asdict(),
         floor_bytes=floor,
         session_bytes=session_bytes,
-        peak_bytes=max(held + used, opening_peak),
+        pass_bytes=pass_bytes,
+        peak_bytes=max(floor + used + pass_bytes, opening_peak),
         budget_bytes=budget,
         concurrency=concurrency,
+        n_parallel=n_parallel,
         open_ms=(time.perf_counter() - start_s) * 1e3,
         probe_ms=probe_ms,
+        measured=measured,
     )
+
+
+def _beside_bytes(manifest: Manifest) -> int:
+    """Return what a call needs that runs beside another: less than the first (docs/memory.md)."""
+    activations = max((p.activation_bytes for p in manifest.partitions), default=0)
+    own = activations * 5 // 4 + manifest.memory.call_bytes
+    return max(1, min(own, manifest.arena.peak_bytes))
 
 
 def _residency(
@@ -352,22 +429,27 @@ def _without_bytes(manifest: Manifest) -> Manifest:
 
 
 def _spins(manifest: Manifest, budget: int | None, concurrency: int) -> bool:
-    """Tell whether idle workers should spin: passes are short, or no opening wants their cores.
+    """Tell whether idle workers should spin: passes are short, or nobody wants their cores.
 
-    The environment is made before residency is known, so that what was measured when
-    sealing stands in for the floor here.
+    Opening wants them, and so do other calls where several run at once. The environment
+    is made before residency is known, so that what was measured when sealing stands in
+    for the floor here.
     """
-    if sum(partition.time_us for partition in manifest.partitions) < SPIN_BELOW_US:
-        return True
     memory = manifest.memory
     all_resident = (
         memory.floor_bytes
-        + memory.session_bytes
         + manifest.arena.peak_bytes
         + (concurrency - 1) * memory.call_bytes
         + sum(partition.block_bytes for partition in manifest.partitions)
     )
-    return budget is not None and all_resident <= budget
+    if budget is not None and all_resident <= budget:
+        return concurrency == 1
+    return sum(partition.time_us for partition in manifest.partitions) < SPIN_BELOW_US
+
+
+def _whole_budget(manifest: Manifest, share_bytes: int) -> int:
+    """Return the budget of the process that gave the model its share when it was sealed."""
+    return manifest.memory.floor_bytes - manifest.memory.session_bytes + share_bytes
 
 
 def _keep_pages() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.keys import DataKey
-from inferonnx.app.host.opening import open as open_session
-from inferonnx.app.host.opening import open_file
-from inferonnx.errors import ModelNotReadyError, TensorError
+from inferonnx.app.host.opening import open_beside, open_file
+from inferonnx.errors import InfeasibleBudgetError, ModelNotReadyError, TensorError
+from inferonnx.oip import TooLargeError
 from inferonnx.runtime import process
+from inferonnx.runtime.ort import Environment
+from inferonnx.sealed import ModelPin
 from inferonnx.server.ports import ModelFacts, Residency
 from inferonnx.tensors import Tensor
 
@@ -17,62 +19,97 @@ if TYPE_CHECKING:
 
     from inferonnx.app.host.session import Session
     from inferonnx.crypto import Secret
-    from inferonnx.sealed import Manifest, ValueInfo
+    from inferonnx.sealed import Manifest
 
 
 class EngineOpener:
     """Opens sealed files for the server's pool."""
 
     def __init__(
-        self,
-        *,
-        concurrency: int,
-        threads: int | None = None,
-        page_drop: bool = True,
-        spin: bool | None = None,
+        self, *, threads: int | None = None, page_drop: bool = True, spin: bool | None = None
     ) -> None:
         """Keep what all models are opened with; as the arguments of `inferonnx.open`."""
-        self._concurrency = concurrency
         self._threads, self._page_drop, self._spin = threads, page_drop, spin
 
-    def facts(self, path: str, data_key: Secret) -> ModelFacts:
+    def facts(self, path: str, data_key: Secret, *, concurrency: int, n_rows: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
         opened = open_file(path, key=DataKey(data_key))
         opened.source.close()
         manifest = opened.manifest
         _check_servable(manifest)
-        memory = manifest.memory
-        blocks = [partition.block_bytes for partition in manifest.partitions]
-        calls = (self._concurrency - 1) * memory.call_bytes
-        least = max(
-            memory.least_bytes - memory.floor_bytes,
-            memory.session_bytes + manifest.arena.peak_bytes + max(blocks, default=0),
-        )
+        one = _needs(manifest)
+        waiting = (concurrency - 1) * manifest.memory.call_bytes
+        passes = manifest.arena.peak_bytes + waiting
+        batch = passes * (_batch_growth(manifest, n_rows) - 1)
         return ModelFacts(
             name=manifest.name,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
-            least_bytes=least + calls,
-            full_bytes=memory.session_bytes + manifest.arena.peak_bytes + sum(blocks) + calls,
-            is_batchable=_is_batchable(manifest),
+            least_bytes=one.least_bytes,
+            full_bytes=one.full_bytes + waiting + int(batch),
+            pass_bytes=passes,
+            is_batchable=manifest.rows_independent,
+            model_id=opened.keys.verified.model_id,
         )
 
     def open(
-        self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int
+        self,
+        path: str,
+        data_key: Secret,
+        *,
+        share_bytes: int,
+        concurrency: int,
+        model_id: bytes = b"",
     ) -> ServedModel:
-        """Open a model in what the process holds now and `share_bytes` more."""
-        return ServedModel(
-            open_session(
-                path,
-                key=DataKey(data_key),
-                memory=(process.resident_bytes() or 0) + share_bytes,
-                concurrency=concurrency,
-                threads=self._threads,
-                as_numpy=False,
-                page_drop=self._page_drop,
-                spin=self._spin,
-            )
+        """Open a model in `share_bytes`, whatever else the process holds.
+
+        The path belongs to the host, who may put another file there at any moment: with a
+        `model_id` it is that model that is opened, or nothing.
+
+        What the share has beyond the model's least is for calls that share a pass first,
+        up to `concurrency`, and for resident weights then: a pass for eight calls costs
+        little more than for one, while a few weights fewer to read save little.
+        """
+        pin = ModelPin(model_id=model_id) if model_id else None
+        manifest = _manifest(path, data_key, pin)
+        needs = _needs(manifest)
+        calls = 1 + max(0, share_bytes - needs.least_bytes) // max(1, manifest.memory.call_bytes)
+        if manifest.rows_independent and share_bytes >= needs.full_bytes:
+            calls = 1  # nothing is read that calls could share; what is left is for batches
+        session = open_beside(
+            path,
+            key=DataKey(data_key),
+            pin=pin,
+            share_bytes=share_bytes,
+            concurrency=min(calls, concurrency),
+            threads=self._threads,
+            page_drop=self._page_drop,
+            spin=self._spin,
         )
+        return ServedModel(session)
+
+
+class _Needs(NamedTuple):
+    """Shares in which a model runs, one call at a time: streamed, and all resident."""
+
+    least_bytes: int
+    full_bytes: int
+
+
+def _needs(manifest: Manifest) -> _Needs:
+    memory = manifest.memory
+    blocks = [partition.block_bytes for partition in manifest.partitions]
+    held = memory.session_bytes + manifest.arena.peak_bytes
+    # What is above its floor, of which sessions are a part: opening itself may need most.
+    opening = memory.least_bytes - memory.floor_bytes + memory.session_bytes
+    least = max(held + max(blocks, default=0), opening)
+    return _Needs(least, max(held + sum(blocks), least))
+
+
+def _manifest(path: str, data_key: Secret, pin: ModelPin | None) -> Manifest:
+    opened = open_file(path, key=DataKey(data_key), pin=pin)
+    opened.source.close()
+    return opened.manifest
 
 
 class ServedModel:
@@ -91,11 +128,31 @@ class ServedModel:
             figures.n_resident,
             figures.resident_bytes,
             figures.streamed_bytes,
+            # Larger inputs are refused, so that passes take no more than what is left.
+            figures.budget_bytes
+            - figures.floor_bytes
+            - figures.resident_bytes
+            - figures.buffer_bytes,
         )
 
+    @property
+    def opened_bytes(self) -> int:
+        """Bytes of weights that its passes have read and opened until now."""
+        return self._session.opened_bytes
+
     def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return all outputs in declared order."""
-        outputs = [value for value in self._session.run(None, inputs) if isinstance(value, Tensor)]
+        """Return all outputs in declared order.
+
+        Raises:
+            TooLargeError: Inputs of this size may need more than the model's share, now
+                and whenever it is tried again.
+            InferonnxError: The model fails on them.
+        """
+        try:
+            results = self._session.run(None, inputs)
+        except InfeasibleBudgetError as error:
+            raise TooLargeError(error.message) from error
+        outputs = [value for value in results if isinstance(value, Tensor)]
         if len(outputs) != len(self._session.get_outputs()):
             raise TensorError("the model left an optional output out, which can't be served")
         return outputs
@@ -119,8 +176,20 @@ def _check_servable(manifest: Manifest) -> None:
             )
 
 
-def _is_batchable(manifest: Manifest) -> bool:
-    def is_free(value: ValueInfo) -> bool:
-        return bool(value.shape and not isinstance(value.shape[0], int))
+def _batch_growth(manifest: Manifest, n_rows: int) -> float:
+    """Return how many times the planned rows `n_rows` are, where callers may choose; at least 1."""
+    planned = [
+        manifest.planned_shapes[value.name][0]
+        for value in manifest.inputs
+        if value.shape and not isinstance(value.shape[0], int)
+        if manifest.planned_shapes.get(value.name)
+    ]
+    return max(1.0, n_rows / max(1, min(planned))) if planned else 1.0
 
-    return bool(manifest.inputs) and all(map(is_free, (*manifest.inputs, *manifest.outputs)))
+
+def warm_up(*, page_drop: bool = True) -> None:
+    """Load onnxruntime and let go of it again, so that its library is part of the floor."""
+    environment = Environment.acquire(n_threads=1, spin=False, arena_strategy=1, arena_bytes=0)
+    del environment
+    if page_drop:
+        process.drop_clean_file_pages()

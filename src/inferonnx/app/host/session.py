@@ -28,8 +28,12 @@ class Figures(NamedTuple):
 
     Bytes; `peak_bytes` is the predicted peak of the process, `floor_bytes` what it
     held when everything but weights and activations was there, `session_bytes` the
-    part of it that the sessions of all partitions took. Milliseconds; `probe_ms` is
-    the part of `open_ms` that the probe took, None where the file has none.
+    part of it that the sessions of all partitions took, `pass_bytes` what passes may take
+    beside floor and weights. `concurrency` calls may share a pass; `n_parallel` run at
+    once when all weights are resident. Milliseconds; `probe_ms` is the part of
+    `open_ms` that the probe took, None where the file has none. `measured` is False
+    where the system tells neither what is resident nor its peak: then `peak_bytes` is
+    counted, from the floor of sealing and what the engine itself allocates.
     """
 
     n_partitions: int
@@ -39,11 +43,14 @@ class Figures(NamedTuple):
     streamed_bytes: int
     floor_bytes: int
     session_bytes: int
+    pass_bytes: int
     peak_bytes: int
     budget_bytes: int
     concurrency: int
+    n_parallel: int
     open_ms: float
     probe_ms: float | None
+    measured: bool
 
 
 class Session:
@@ -109,8 +116,13 @@ class Session:
         """Shapes of the inputs that the plan was measured with."""
         return self._manifest.planned_shapes
 
+    @property
+    def opened_bytes(self) -> int:
+        """Bytes of weights that passes have read and opened until now."""
+        return self._stream.opened_bytes
+
     def trace(self, on_event: Callable[[PassEvent], None] | None) -> None:
-        """Have `on_event` told whatever a pass does, from the thread that runs it."""
+        """Have `on_event` told what a pass does, by whichever thread does it; several at a time."""
         self._stream.on_event = on_event
 
     def run(self, output_names: Sequence[str] | None, inputs: Mapping[str, object]) -> list[object]:
@@ -172,11 +184,8 @@ class Session:
 
     def _extra_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         """Return what inputs of these shapes may take beyond what was planned."""
-        memory = self._manifest.memory
-        grown = self._manifest.arena.peak_bytes + (
-            (self.figures.concurrency - 1) * memory.call_bytes
-        )
-        return int((_growth(shapes, self._manifest.planned_shapes) - 1) * grown)
+        growth = _growth(shapes, self._manifest.planned_shapes)
+        return int((growth - 1) * self.figures.pass_bytes)
 
     def _check_sizes(self, values: Mapping[str, Exported]) -> None:
         """Refuse inputs whose activations the budget may not hold."""

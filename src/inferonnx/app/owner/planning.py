@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 ROUNDS = 3
 """Plans made before the last one is taken; the second stands on measured figures already."""
 
-MARGIN_BYTES = 3 * MIB // 2
+MARGIN_BYTES = 5 * MIB // 4
 """Added to what a pass was measured to need, beside the size of its inputs (`margin_bytes`)."""
 
 LEAST_SESSION_SCALE = 1 / 3

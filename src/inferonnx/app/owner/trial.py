@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferonnx.app.owner.sample_codec import decode_values, encode_values
-from inferonnx.errors import InferonnxError
+from inferonnx.errors import InferonnxError, UnavailableError
 from inferonnx.runtime import children
 
 if TYPE_CHECKING:
@@ -110,28 +110,33 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
 
     key = Key(parse_owner_key(str(config["key"]).encode("ascii")))
     session = open_unplanned(str(config["path"]), key=key, arena=tuple(config["arena"]))
-    open_peak = process.peak_resident_bytes() or 0
-    floor = process.resident_bytes() or 0
+    open_peak, floor = process.peak_resident_bytes(), process.resident_bytes()
+    if open_peak is None or floor is None:
+        raise UnavailableError(
+            "this system does not tell how much memory a process takes, so nothing can be planned",
+            hint="Seal where /proc/self/status has VmRSS and VmHWM.",
+        )
     process.forget_peak()
     sample = decode_values(sys.stdin.buffer.read())  # reading inputs is part of what a run needs
     passes: list[list[PassEvent]] = []
+
+    def keep(event: PassEvent) -> None:
+        if event.segment is None:  # events of all segments would be measured as memory of a pass
+            passes[-1].append(event)
+
+    session.trace(keep)
     for _ in range(RUNS):
         passes.append([])
-        session.trace(passes[-1].append)
         outputs = session.run(None, sample)
     peak = process.peak_resident_bytes() or floor
     figures = session.figures
-    opening_s = min(_seconds(events, "open") for events in passes)
+    opening_s = min(_seconds(events, "load") for events in passes)
     answer: dict[str, object] = {
         "open_peak_bytes": open_peak,
         "floor_bytes": floor,
         "session_bytes": session.figures.session_bytes,
         "pass_bytes": max(0, peak - floor - figures.buffer_bytes),
-        "latency_s": min(
-            (events[-1].stop_ns - events[0].start_ns) / 1e9 for events in passes if events
-        )
-        if figures.n_partitions
-        else 0.0,
+        "latency_s": min(_latency(events) for events in passes),
         # The least of several: whatever else the machine does only ever adds time.
         "compute_s": [
             min(times)
@@ -144,6 +149,11 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
     }
     names = [value.name for value in session.get_outputs()]
     return answer, dict(zip(names, outputs, strict=True))  # type: ignore[arg-type]  # not numpy
+
+
+def _latency(events: list[PassEvent]) -> float:
+    first = min((event.start_ns for event in events), default=0)
+    return (max((event.stop_ns for event in events), default=0) - first) / 1e9
 
 
 def _span(event: PassEvent) -> float:

@@ -1,5 +1,5 @@
 
-// The page comes together: data, gauge, timeline, table, light and dark.
+// The page comes together: data, gauge, timeline, table.
 
 (() => {
   const plan = JSON.parse(byId("plan").textContent);
@@ -13,17 +13,7 @@
   byId("zoom-in").addEventListener("click", () => timeline.zoomBy(0.5));
   byId("zoom-out").addEventListener("click", () => timeline.zoomBy(2));
   byId("zoom-reset").addEventListener("click", () => timeline.reset());
-
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const root = document.documentElement;
-  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  const nameTheme = () => { byId("theme-name").textContent = isDark() ? "Light" : "Dark"; };
-  byId("theme").addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    nameTheme();
-  });
-  system.addEventListener("change", nameTheme);
-  nameTheme();
+  offerThemes();
 })();
 
 // What the peak is made of, as one bar up to the budget, and the colours' meaning.

@@ -1,3 +1,6 @@
+import json
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -74,6 +77,22 @@ def test_nothing_resident_gives_the_same_bits_as_all_resident(sealed_cnn, key, i
             np.testing.assert_array_equal(np.asarray(streamed), resident)
 
 
+def test_what_is_read_and_when_depends_on_model_and_shapes_alone(sealed_cnn, key, image):
+    traces = []
+    with open_unplanned(str(sealed_cnn), key=key) as session:
+        for value in (image, image * 0, image * 1e30, np.full_like(image, np.nan)):
+            events = []
+            session.trace(events.append)
+            session.run(None, {"image": value})
+            traces.append([(event.what, event.partition, event.segment) for event in events])
+    n_partitions = session.figures.n_partitions
+    assert [p for what, p, _ in traces[0] if what == "compute"] == list(range(n_partitions))
+    read = [segment for what, _, segment in traces[0] if what == "read"]
+    assert read == sorted(set(read))
+    assert read
+    assert all(trace == traces[0] for trace in traces)
+
+
 def test_the_probe_is_part_of_opening_where_the_file_has_one(cnn, sealed_cnn, key, tmp_path):
     generic = tmp_path / "generic.sealed"
     inferonnx.seal(cnn, generic, key=key, memory="85MiB", target="generic")
@@ -116,11 +135,14 @@ def test_a_budget_below_the_least_names_the_least(sealed_cnn, key):
     assert caught.value.needed_bytes > caught.value.budget_bytes == 1 << 20
 
 
-def test_calls_of_many_threads_get_their_own_answers(sealed_cnn, key, plain):
+@pytest.mark.parametrize("concurrency", [1, 3, 8])
+def test_calls_of_many_threads_get_their_own_answers(sealed_cnn, key, plain, concurrency):
     rng = np.random.default_rng(3)
     images = [rng.standard_normal((1, 3, 16, 16)).astype(np.float32) for _ in range(8)]
     answers = {}
-    with inferonnx.open(sealed_cnn, key=key, memory=PLENTY) as session:
+    with inferonnx.open(
+        sealed_cnn, key=key, memory=PLENTY, concurrency=concurrency, threads=4
+    ) as session:
 
         def work(i):
             for _ in range(5):
@@ -134,6 +156,75 @@ def test_calls_of_many_threads_get_their_own_answers(sealed_cnn, key, plain):
     for i, picture in enumerate(images):
         known = plain.run(None, {"image": picture})[0]
         np.testing.assert_allclose(answers[i], known, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def sealed_batch(cnn, key, tmp_path_factory):
+    """The small model for 128 images at once: activations of 8 MiB, weights of 0.1."""
+    path = tmp_path_factory.mktemp("batch") / "batch.sealed"
+    inferonnx.seal(cnn, path, key=key, memory="200MiB", dims={"batch": 128})
+    return path
+
+
+AT_ONCE = """
+import json, sys, threading
+from inferonnx.app.host.keys import Key
+from inferonnx.app.host.opening import open as open_sealed
+from inferonnx.runtime.process import peak_resident_bytes
+from inferonnx.tensors import DType, Tensor
+
+path, key, memory, concurrency = sys.argv[1:]
+image = Tensor(dtype=DType.FLOAT, shape=(128, 3, 16, 16), data=memoryview(bytes(128 * 3 * 1024)))
+calls = int(concurrency)
+with open_sealed(
+    path, key=Key.load(key), memory=memory, concurrency=calls, threads=calls, as_numpy=False
+) as session:
+    session.run(None, {"image": image})
+    meet = threading.Barrier(calls)
+
+    def work():
+        for _ in range(10):
+            meet.wait()
+            session.run(None, {"image": image})
+
+    threads = [threading.Thread(target=work) for _ in range(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    figures = session.figures
+print(json.dumps({"measured": peak_resident_bytes(), **figures._asdict()}))
+"""
+
+
+@pytest.mark.parametrize(("memory", "concurrency"), [("80MiB", 6), ("200MiB", 1), ("200MiB", 6)])
+def test_calls_at_once_keep_the_budget(sealed_batch, key_path, memory, concurrency):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-c", AT_ONCE),
+            *(str(sealed_batch), str(key_path), memory, str(concurrency)),
+        ],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    figures = json.loads(done.stdout)
+    assert figures["streamed_bytes"] == 0
+    assert figures["measured"] <= figures["peak_bytes"] <= figures["budget_bytes"]
+    if memory == "200MiB":
+        assert figures["n_parallel"] == concurrency
+    else:
+        assert 1 < figures["n_parallel"] < concurrency
+
+
+def test_calls_run_at_once_only_where_all_is_resident(sealed_batch, key):
+    with inferonnx.open(sealed_batch, key=key, memory=PLENTY) as session:
+        alone = session.figures
+        assert alone.n_parallel == alone.concurrency == 1
+    with inferonnx.open(sealed_batch, key=key, memory=PLENTY, concurrency=8, threads=3) as session:
+        assert session.figures.n_parallel == 3
+        assert session.figures.pass_bytes > alone.pass_bytes + 2 * 8 * 2**20  # activations
+    with open_unplanned(str(sealed_batch), key=key) as session:
+        assert session.figures.n_parallel == 1
 
 
 def test_two_models_open_at_once(sealed_cnn, key, image):

@@ -1,0 +1,348 @@
+"""One call as its handler sees it: messages come, messages go, a status ends it.
+
+Memory: what comes of a call is held until memory for its message is reserved; the
+windows of calls are so narrow that many can wait, and flow control is the
+back-pressure. When a message's memory is reserved, its call's window opens by the
+whole of it. A client with one call at a time has a wide window from the beginning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from inferonnx.errors import BusyError
+from inferonnx.oip import InvalidRequestError, SlowRequestError, TooLargeError
+from inferonnx.server.bodies import FIRST_BYTES, GrowingBody, allocate, reserve
+from inferonnx.server.codings import Inflater
+from inferonnx.server.grpc.framing import Deframer, encode_prefix
+from inferonnx.server.grpc.limits import NARROW_BYTES, SMALL_BYTES
+from inferonnx.server.grpc.metadata import (
+    CallHead,
+    closing_fields,
+    opening_fields,
+    refusing_fields,
+)
+from inferonnx.server.incoming import Pace
+from inferonnx.sizes import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from inferonnx.errors import InferonnxError
+    from inferonnx.server.connection import Peer
+    from inferonnx.server.grpc.commons import Commons
+    from inferonnx.server.grpc.metadata import Fields
+    from inferonnx.server.limits import HttpLimits
+    from inferonnx.server.messages import ExchangeFigures
+    from inferonnx.server.pieces import Bytes
+    from inferonnx.server.ports import Ledger, Reservation
+
+
+class Wire(Protocol):
+    """What carries a call; the connection's side of `Stream`."""
+
+    def open_window(self, number: int, n_bytes: int, *, slack: int) -> None:
+        """Let the client send so much and half the slack at least."""
+
+    def fit_windows(self) -> None:
+        """Note that memory is short: windows are not to be wide."""
+
+    def send_fields(self, number: int, fields: Fields, *, is_last: bool) -> None:
+        """Send header or trailer fields."""
+
+    async def send_data(self, number: int, pieces: Sequence[Bytes]) -> None:
+        """Send bytes at the client's pace."""
+
+    def stop(self, number: int) -> None:
+        """Tell the client that nothing of what it still sends is wanted."""
+
+
+class _Nothing:
+    """The reservation of a message that is too small to count."""
+
+    n_bytes = 0
+
+    def try_grow(self, _n_bytes: int) -> bool:
+        return False
+
+    def shrink(self, _n_bytes: int) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+
+NOTHING: Reservation = _Nothing()
+
+
+class Message:
+    """A message, and the memory that is reserved for it and what is beside it."""
+
+    __slots__ = ("data", "reservation")
+
+    def __init__(self, data: memoryview, reservation: Reservation) -> None:
+        """Hold both."""
+        self.data, self.reservation = data, reservation
+
+    @property
+    def beside_bytes(self) -> int:
+        """What is reserved and not taken by the message."""
+        return self.reservation.n_bytes - len(self.data)
+
+    def forget(self, *, keep_bytes: int) -> None:
+        """Give back the message's memory, which nobody looks at any more, but for some."""
+        self.data = memoryview(b"")
+        self.reservation.shrink(max(0, self.reservation.n_bytes - keep_bytes))
+
+
+class Stream:
+    """A call under way.
+
+    Attributes:
+        number: Of the HTTP/2 stream.
+        fields: Its header fields.
+        head: What they say; the handler reads it.
+        peer: Who calls.
+        figures: Sizes and times so far.
+        has_ended: The client has sent all that it will.
+        has_opened: Something of the answer was sent.
+        is_filling: A message comes whose memory is reserved.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        fields: Fields,
+        *,
+        peer: Peer,
+        wire: Wire,
+        ledger: Ledger,
+        commons: Commons,
+        limits: HttpLimits,
+        figures: ExchangeFigures,
+    ) -> None:
+        """Begin when the header fields are there."""
+        self.number, self.fields, self.peer, self.figures = number, fields, peer, figures
+        self.head = CallHead(path="")
+        self.has_ended = self.has_opened = False
+        self._wire, self._ledger, self._commons, self._limits = wire, ledger, commons, limits
+        self._frames = Deframer()
+        self._error: InferonnxError | None = None
+        self._arrived = asyncio.Event()
+        self._reserving: asyncio.Task[Reservation] | None = None
+        self.is_filling = False
+        self._held = 0
+        self._reservations: set[Reservation] = set()
+        self._loop = asyncio.get_running_loop()
+
+    # What the connection tells.
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes; wake the handler if they are enough for it to go on."""
+        self.figures.n_received += len(data)
+        if self._error is not None:
+            return
+        had_prefix = self._frames.prefix is not None
+        try:
+            self._frames.receive(data)
+        except InvalidRequestError as error:
+            self._error = error
+        self._count_held()
+        if not had_prefix or not self._frames.n_missing or self._error is not None:
+            self._arrived.set()
+
+    def end(self) -> None:
+        """Take note that the client has sent all."""
+        self.has_ended = True
+        self.figures.received_s = self._loop.time()
+        self._arrived.set()
+
+    @property
+    def n_held(self) -> int:
+        """Bytes that have come and have no memory of their own."""
+        return self._held
+
+    def renew_window(self) -> None:
+        """Open the window by what is missing of a message whose memory is reserved."""
+        if self.is_filling and not self.has_ended:
+            self._wire.open_window(self.number, self._frames.n_missing, slack=NARROW_BYTES)
+
+    def overrun(self) -> None:
+        """Refuse the call: too much waits for memory, or for its turn."""
+        self._error = BusyError("the server's memory is in use by other requests")
+        self._frames.drop()
+        self._count_held()
+        self._arrived.set()
+        if self._reserving is not None:
+            self._reserving.cancel()
+
+    def release(self) -> None:
+        """Give all memory back; nothing comes any more."""
+        self._commons.hold(-self._held)
+        for reservation in self._reservations:
+            reservation.release()
+
+    # What the handler does.
+
+    async def only_message(self, *, beside_bytes: int = 0) -> Message:
+        """Return the message of a unary call; with the errors of `next_message`."""
+        message = await self.next_message(beside_bytes=beside_bytes)
+        if message is None:
+            raise InvalidRequestError("the call has no message")
+        pace = Pace(self._limits)
+        await self._until(lambda: self.has_ended or not self._frames.is_between, pace)
+        if not self._frames.is_between:
+            raise InvalidRequestError("the call has more than one message")
+        return message
+
+    async def next_message(
+        self, *, beside_bytes: int = 0, is_patient: bool = False
+    ) -> Message | None:
+        """Return the next message, None when the client has sent all.
+
+        Its memory is reserved before it comes; the handler may release it before the end.
+
+        Args:
+            beside_bytes: What the handler will hold beside it.
+            is_patient: The client may take its time before it begins one.
+
+        Raises:
+            OipError, HttpError: It is malformed, too large, too slow, or there is no memory.
+        """
+        frames, pace = self._frames, Pace(self._limits)
+        pace.total_s = self._limits.body_s
+        if is_patient:
+            await self._until(lambda: self.has_ended or not frames.is_between, None)
+        await self._until(lambda: self.has_ended or frames.prefix is not None, pace)
+        if frames.prefix is None:
+            if frames.is_between:
+                return None
+            raise _cut_off()
+        is_compressed, n_bytes = frames.prefix
+        if n_bytes > self._limits.body_bytes:
+            raise _too_large(self._limits.body_bytes)
+        if is_compressed:
+            beside_bytes += FIRST_BYTES
+        is_small = n_bytes <= SMALL_BYTES and not beside_bytes
+        reservation = await self._reserve(0 if is_small else n_bytes + beside_bytes)
+        frames.begin(allocate(n_bytes))
+        self._count_held()
+        self.is_filling = True
+        self.renew_window()
+        await self._until(lambda: self.has_ended or not frames.n_missing, pace)
+        if frames.n_missing:
+            raise _cut_off()
+        data = frames.finish()
+        self.is_filling = False
+        self._count_held()
+        return Message(
+            await self._inflated(data, reservation) if is_compressed else data, reservation
+        )
+
+    def forget(self, message: Message) -> None:
+        """Give back all memory that is reserved for a message."""
+        message.forget(keep_bytes=0)
+        self._reservations.discard(message.reservation)
+
+    async def send(self, pieces: Sequence[Bytes]) -> None:
+        """Send a message.
+
+        Raises:
+            ClientGoneError: The client has left, or does not read.
+        """
+        n_bytes = sum(map(len, pieces))
+        if not self.has_opened:
+            self.has_opened = True
+            self._wire.send_fields(self.number, opening_fields(), is_last=False)
+        await self._wire.send_data(self.number, (encode_prefix(n_bytes), *pieces))
+        self.figures.n_sent += n_bytes
+
+    def finish(self, code: int, sentence: str = "", *, retry_after_s: float = 0) -> None:
+        """End the call.
+
+        Raises:
+            ClientGoneError: The client has left.
+        """
+        fields = closing_fields(code, sentence, retry_after_s=retry_after_s)
+        if not self.has_opened:
+            fields = [*opening_fields(), *fields]
+        self._end_with(fields)
+
+    def refuse(self, status: int) -> None:
+        """End what is no call by a status of HTTP."""
+        self._end_with(refusing_fields(status))
+
+    # Inside.
+
+    def _count_held(self) -> None:
+        change, self._held = self._frames.n_held - self._held, self._frames.n_held
+        self._commons.hold(change)
+
+    def _end_with(self, fields: Fields) -> None:
+        self.has_opened = True
+        self._wire.send_fields(self.number, fields, is_last=True)
+        if not self.has_ended:
+            self._wire.stop(self.number)
+
+    async def _reserve(self, n_bytes: int) -> Reservation:
+        if not n_bytes:
+            return NOTHING
+        reservation = self._ledger.try_reserve(n_bytes)
+        if reservation is None:
+            self._commons.short_s = self._loop.time()
+            self._wire.fit_windows()
+            waiting = reserve(self._ledger, n_bytes, admission_s=self._limits.admission_s)
+            self._reserving = asyncio.ensure_future(waiting)
+            try:
+                reservation = await self._reserving
+            except asyncio.CancelledError:
+                self._reserving.cancel()
+                if self._error is None:
+                    raise
+                raise self._error from None  # overrun
+            finally:
+                self._reserving = None
+        self._reservations.add(reservation)
+        return reservation
+
+    async def _until(self, condition: Callable[[], bool], pace: Pace | None) -> None:
+        """Wait for the client until `condition`; only it keeps us waiting here."""
+        while not condition() and self._error is None:
+            n_before, begun_s = self.figures.n_received, self._loop.time()
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(None if pace is None else pace.left_s):
+                    await self._arrived.wait()
+            except TimeoutError:
+                pass  # it may have sent enough meanwhile for more time
+            if pace is not None:
+                pace.note(self.figures.n_received - n_before, self._loop.time() - begun_s)
+                if not pace.left_s and not condition():
+                    raise SlowRequestError("the call's message came too slowly")
+        if self._error is not None:
+            raise self._error
+
+    async def _inflated(self, data: memoryview, reservation: Reservation) -> memoryview:
+        """Return what a compressed message says; the memory of `data` is given back."""
+        if self.head.encoding == "identity":
+            raise InvalidRequestError("a message is compressed, and grpc-encoding does not say how")
+        limit = self._limits.body_bytes
+        body, inflater = GrowingBody(reservation, limit_bytes=limit), Inflater()
+        for at in range(0, len(data), FIRST_BYTES):
+            for piece in inflater.inflate(data[at : at + FIRST_BYTES]):
+                if body.n_bytes + len(piece) > limit:
+                    raise _too_large(limit)
+                body.append(piece)
+                await asyncio.sleep(0)  # a bomb must not hold up the others
+        inflater.finish()
+        reservation.shrink(len(data))
+        return body.finish()
+
+
+def _cut_off() -> InvalidRequestError:
+    return InvalidRequestError("the call ends within a message")
+
+
+def _too_large(limit_bytes: int) -> TooLargeError:
+    return TooLargeError(f"a message is larger than {format_size(limit_bytes)}")

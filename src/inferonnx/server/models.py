@@ -1,0 +1,184 @@
+"""The models that a server has: locked, ready or broken, each version with its queue.
+
+A model is locked until its owner's data key is there, and again after it was
+unloaded. Which of the ready ones are open in memory is the pool's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from inferonnx.errors import ModelNotReadyError, PinError
+from inferonnx.oip import ModelSignature, make_signature, unknown_model
+from inferonnx.server.scheduler import ModelQueue, QueueLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from concurrent.futures import Executor
+
+    from inferonnx.crypto import Secret
+    from inferonnx.server.pool import Pool, PoolEntry
+    from inferonnx.server.stored import StoredModel
+
+READY, LOCKED, UNAVAILABLE = "ready", "locked", "unavailable"
+
+
+class ModelView(NamedTuple):
+    """One version of a model as an operator sees it."""
+
+    stored: StoredModel
+    state: str
+    reason: str
+    entry: PoolEntry | None
+    queue: ModelQueue
+
+
+class _Version:
+    def __init__(self, stored: StoredModel, queue: ModelQueue) -> None:
+        self.stored = stored
+        self.queue = queue
+        self.signature: ModelSignature | None = None
+        self.problem = stored.problem
+
+
+class Models:
+    """All versions of all models, by name."""
+
+    def __init__(self, pool: Pool, limits: QueueLimits, threads: Executor) -> None:
+        """Begin with none.
+
+        Args:
+            pool: Opens them.
+            limits: Of each version's queue.
+            threads: Where passes run.
+        """
+        self._pool, self._limits, self._threads = pool, limits, threads
+        self._versions: dict[str, dict[int, _Version]] = {}
+
+    def add(self, stored: StoredModel) -> None:
+        """Take a version in; it is locked, unless it has a problem."""
+        queue = ModelQueue(self._pool, (stored.name, stored.version), self._limits, self._threads)
+        self._versions.setdefault(stored.name, {})[stored.version] = _Version(stored, queue)
+
+    async def remove(self, name: str, version: int) -> None:
+        """Forget a version, after what runs on it."""
+        found = self._version(name, version)
+        del self._versions[name][version]
+        if not self._versions[name]:
+            del self._versions[name]
+        await self._pool.withdraw((name, version))
+        found.signature = None
+
+    def views(self) -> Iterable[ModelView]:
+        """Give all versions, by name and number."""
+        for name in sorted(self._versions):
+            for number in sorted(self._versions[name]):
+                yield self._view(self._versions[name][number])
+
+    def stored(self, name: str, version: int) -> StoredModel:
+        """Return what the repository says of a version.
+
+        Raises:
+            NotFoundError: There is no such version.
+        """
+        return self._version(name, version).stored
+
+    def find(self, name: str, version: int | None) -> ModelView:
+        """Return a version; without a number the newest that is ready, else the newest.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        if version is not None:
+            return self._view(self._version(name, version))
+        versions = self._versions.get(name)
+        if not versions:
+            raise unknown_model(name)
+        numbers = sorted(versions, reverse=True)
+        ready = [number for number in numbers if (name, number) in self._pool]
+        return self._view(versions[(ready or numbers)[0]])
+
+    def ready_versions(self, name: str) -> list[int]:
+        """Return the numbers of the versions that answer, rising."""
+        return sorted(n for n in self._versions.get(name, ()) if (name, n) in self._pool)
+
+    def signature(self, view: ModelView) -> ModelSignature:
+        """Return what a ready version takes and gives.
+
+        Raises:
+            ModelNotReadyError: It is locked or broken.
+        """
+        found = self._version(view.stored.name, view.stored.version)
+        if view.state != READY or found.signature is None:
+            raise ModelNotReadyError(
+                f"model '{view.stored.name}' version {view.stored.version} is not ready: "
+                f"{view.reason}"
+            )
+        return found.signature
+
+    async def unlock(self, name: str, version: int, data_key: Secret) -> ModelView:
+        """Make a version ready.
+
+        (1) The key is this file's, by the header's commitment. (2) Its manifest is
+        authentic. (3) It is the model that was there when it was listed, and that its
+        owner has named. (4) Its sealed name is the one that it is served under.
+
+        Raises:
+            InferonnxError: One of these fails, or it can't be served in this memory.
+        """
+        found = self._version(name, version)
+        if found.stored.problem:
+            raise ModelNotReadyError(found.stored.problem)
+        model = (name, version)
+        facts = await self._pool.admit(model, found.stored.path, data_key)  # (1) (2)
+        if facts.model_id != found.stored.model_id:  # (3)
+            await self._pool.withdraw(model)
+            raise PinError(
+                "the file is another than when the server listed it",
+                hint="Start the server again, or push the model.",
+            )
+        if facts.name != name:  # (4)
+            await self._pool.withdraw(model)
+            raise PinError(
+                "the name that is sealed in the model is another than it is stored under",
+                hint="Push it under the name that it was sealed with.",
+            )
+        found.signature = make_signature(facts.inputs, facts.outputs)
+        return self._view(found)
+
+    async def lock(self, name: str, version: int) -> None:
+        """Forget a version's key, after what runs on it."""
+        self._version(name, version).signature = None
+        await self._pool.withdraw((name, version))
+
+    async def open(self, name: str, version: int) -> None:
+        """Open a ready version now rather than with its first request."""
+        async with self._pool.lease((name, version)):
+            pass
+
+    async def finish(self) -> None:
+        """Return when no queue has anything to do."""
+        queues = [v.queue for versions in self._versions.values() for v in versions.values()]
+        await asyncio.gather(*(queue.finish() for queue in queues))
+
+    def _version(self, name: str, version: int) -> _Version:
+        found = self._versions.get(name, {}).get(version)
+        if found is None:
+            raise unknown_model(name, str(version) if name in self._versions else "")
+        return found
+
+    def _view(self, found: _Version) -> ModelView:
+        stored = found.stored
+        entry = self._pool.entry((stored.name, stored.version))
+        if stored.problem:
+            return ModelView(stored, UNAVAILABLE, stored.problem, entry, found.queue)
+        if entry is None:
+            return ModelView(
+                stored,
+                LOCKED,
+                "its owner has not unlocked it since it was loaded",
+                entry,
+                found.queue,
+            )
+        return ModelView(stored, READY, entry.problem, entry, found.queue)

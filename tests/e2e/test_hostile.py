@@ -1,0 +1,543 @@
+"""Hostile clients, and a hostile host, against a server in a process of its own.
+
+Whatever comes, the answer is an exact refusal, the server lives on, and others notice
+nothing. What one part alone refuses is in that part's unit tests; docs/threat-model.md
+has the whole table.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import secrets
+import socket
+import ssl
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+import inferonnx
+from inferonnx.control import HEADER_NAME, Action, OwnerRequest, sign_owner_request
+from inferonnx.crypto import Secret, ed25519_public_key, ed25519_sign
+from inferonnx.sealed import HEADER_BYTES, encode_header, parse_header, verify_header
+from inferonnx.sealed.header import sign_header
+from inferonnx.server.routes import ROUTES
+from served import PATIENCE_S
+from serving import models
+
+INFER = "/v2/models/cnn/infer"
+PIXELS = 3 * 16 * 16
+
+
+@pytest.fixture(scope="module")
+def server(start):
+    server = start(
+        *("cnn", "texts"),
+        options=("--allow-anonymous-infer", "--log-format", "json", "--grpc", "127.0.0.1:0"),
+    )
+    before = server.status("VmHWM")
+    yield server
+    assert server.status("VmHWM") < before + (80 << 20)  # of 400 MiB: no attack is a leak
+    bugs = [line for line in server.log.read_text().splitlines() if '"bug"' in line]
+    assert not bugs
+    assert server.end() == 0
+
+
+@pytest.fixture
+def alive(server):
+    """What everybody else notices of an attack."""
+    yield
+    status, _, body = server.asked(INFER, "-d", json.dumps({"inputs": [image_of([1, 3, 16, 16])]}))
+    assert status == 200, body
+
+
+def image_of(shape, n=PIXELS, **changes):
+    return {"name": "image", "shape": shape, "datatype": "FP32", "data": [0] * n} | changes
+
+
+def raw(server, data):
+    """Send bytes over TLS; return all that comes until the server closes."""
+    context = ssl.create_default_context(cafile=server.ca)
+    plain = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+    with context.wrap_socket(plain, server_hostname="localhost") as sock:
+        found = b""
+        with suppress(OSError):  # it may be refused before all of it is there
+            sock.sendall(data)
+        try:
+            while more := sock.recv(65536):
+                found += more
+        except OSError:
+            pass
+        return found
+
+
+def asked(server, method, path, body=b"", *lines):
+    """Return status and body of a request that is written by hand."""
+    head = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *lines]
+    if not any(line.startswith("Transfer-Encoding") for line in lines):
+        head.append(f"Content-Length: {len(body)}")
+    said = raw(server, "\r\n".join([*head, "", ""]).encode("latin-1") + body)
+    first, _, rest = said.partition(b"\r\n")
+    return int(first.split()[1]), rest.partition(b"\r\n\r\n")[2]
+
+
+POST = f"POST {INFER} HTTP/1.1\r\nHost: a\r\n".encode()
+
+MALFORMED = {
+    "bare line feeds": (b"GET /v2 HTTP/1.1\nHost: a\n\n", 400),
+    "no Host": (b"GET /v2 HTTP/1.1\r\n\r\n", 400),
+    "two Hosts": (b"GET /v2 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+    "a folded line": (b"GET /v2 HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", 400),
+    "a blank before the colon": (b"GET /v2 HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+    "NUL": (b"GET /v2 HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400),
+    "two lengths": (POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", 400),
+    "length and chunks": (POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    "a negative length": (POST + b"Content-Length: -2\r\n\r\n", 400),
+    "a length with a sign": (POST + b"Content-Length: +2\r\n\r\n{}", 400),
+    "a length of 26 digits": (POST + b"Content-Length: " + b"9" * 26 + b"\r\n\r\n", 400),
+    "a coding of the transfer": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
+    "a negative chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", 400),
+    "an endless chunk extension": (
+        POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 200_000 + b"\r\n",
+        400,
+    ),
+    "endless trailers": (
+        POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 100_000,
+        400,
+    ),
+    "an endless target": (b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n\r\n", 431),
+    "an endless header": (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 5_000_000, 431),
+    "50,000 headers": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 50_000 + b"\r\n", 431),
+    "empty lines": (b"\r\n" * 100_000, 400),
+    "a tunnel": (b"CONNECT evil:443 HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+    "HTTP/2 without asking": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+}
+
+
+@pytest.mark.parametrize("attack", MALFORMED)
+def test_malformed_http(server, alive, attack):
+    data, status = MALFORMED[attack]
+    said = raw(server, data)
+    assert said.startswith(b"HTTP/1.1 %d " % status)
+    assert list(json.loads(said.partition(b"\r\n\r\n")[2])) == ["error"]
+
+
+def test_noise(server, alive):
+    for n in (1, 100, 70_000):
+        noise = secrets.token_bytes(n) + b"\r\n\r\n"
+        assert raw(server, noise).startswith(b"HTTP/1.1 4")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
+            sock.sendall(b"\x16\x03\x01" + noise)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(1000):
+                pass
+
+
+NUMBER = b'{"name":"image","shape":[1,1],"datatype":"FP32","data":[%s]}'
+
+BOMBS = {
+    "arrays": b"[" * 1_000_000,
+    "objects": b'{"a":' * 200_000,
+    "parameters": b'{"parameters":{"a":' + b"[" * 200_000 + b"]" * 200_000 + b"}}",
+    "a number": b'{"inputs":[' + NUMBER % (b"9" * 1_000_000) + b"]}",
+    "a size": b'{"inputs":[{"name":"image","shape":[' + b"9" * 100_000 + b"]}]}",
+    "members": b"{" + b",".join(b'"%d":1' % i for i in range(100_000)) + b"}",
+    "inputs": b'{"inputs":[' + b",".join([NUMBER % b"1"] * 20_000) + b"]}",
+    "a name": b'{"inputs":[{"name":"' + b"x" * 1_000_000 + b'"}]}',
+    "the same member twice": b'{"inputs":[],"inputs":[]}',
+    "UTF-16": '{"inputs":[]}'.encode("utf-16"),
+    "half a character": b'{"id":"\\ud800","inputs":[]}',
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_bombs_of_json(server, alive, bomb):
+    assert asked(server, "POST", INFER, BOMBS[bomb])[0] == 400
+
+
+DISAGREEING = {
+    "a negative size": image_of([-1, 3, 16, 16]),
+    "two negative sizes": image_of([-1, -3, 16, 16]),
+    "a product beyond 64 bits": image_of([2**62, 2**62, 1, 1], 1),
+    "a size beyond 64 bits": image_of([2**64, 3, 16, 16]),
+    "bytes beyond 64 bits": image_of([2**61, 2, 1, 1], 1),
+    "a fraction": image_of([1.5, 3, 16, 16]),
+    "a truth": image_of([True, 3, 16, 16]),
+    "10,000 axes": image_of([1] * 10_000, 1),
+    "too few numbers": image_of([1, 3, 16, 16], PIXELS - 1),
+    "too many numbers": image_of([1, 3, 16, 16], PIXELS + 1),
+    "another type": image_of([1, 3, 16, 16], datatype="INT64"),
+    "no type": image_of([1, 3, 16, 16], datatype="FP33"),
+    "another name": image_of([1, 3, 16, 16], name="../image"),
+    "other sizes": image_of([1, 3, 16, 17], 3 * 16 * 17),
+    "texts": image_of([1, 3, 16, 16], data=["a"] * PIXELS),
+}
+
+
+@pytest.mark.parametrize("case", DISAGREEING)
+def test_shapes_and_numbers_that_disagree(server, alive, case):
+    body = json.dumps({"inputs": [DISAGREEING[case]]}).encode()
+    status, said = asked(server, "POST", INFER, body)
+    assert status == 400, said
+
+
+@pytest.mark.parametrize("size", [0, PIXELS * 4 - 1, PIXELS * 4 + 1, -1, 2**64, True, "1", None])
+def test_sizes_and_bytes_that_disagree(server, alive, size):
+    tensor = image_of([1, 3, 16, 16], parameters={"binary_data_size": size})
+    del tensor["data"]
+    head = json.dumps({"inputs": [tensor]}).encode()
+    line = f"Inference-Header-Content-Length: {len(head)}"
+    status, said = asked(server, "POST", INFER, head + bytes(PIXELS * 4), line)
+    assert status == 400, said
+
+
+@pytest.mark.parametrize("length", ["-1", "+9", "9" * 30, "x", "", "7", "1, 1", "0x10"])
+def test_lengths_of_the_json_that_disagree(server, alive, length):
+    body = json.dumps({"inputs": [image_of([1, 3, 16, 16])]}).encode()
+    line = f"Inference-Header-Content-Length: {length}"
+    assert asked(server, "POST", INFER, body, line)[0] == 400
+
+
+def test_a_text_that_says_it_is_4_gib(server, alive):
+    parameters = {"binary_data_size": 8}
+    tensor = {"name": "in", "shape": [1], "datatype": "BYTES", "parameters": parameters}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    line = f"Inference-Header-Content-Length: {len(head)}"
+    body = head + b"\xff\xff\xff\xffaaaa"
+    assert asked(server, "POST", "/v2/models/texts/infer", body, line)[0] == 400
+
+
+@pytest.mark.parametrize("path", [INFER, "/v2/repository/index"])
+def test_bombs_of_gzip(server, alive, path):
+    bomb = gzip.compress(bytes(300 << 20), 1)
+    status, said = asked(server, "POST", path, bomb, "Content-Encoding: gzip")
+    assert status in (400, 401, 413, 503), said
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("..", ".", "..%2f..%2fetc", "%2e%2e", "a%00b", "%ff%fe", "%", "%zz", ".uploads"),
+        *(".trash", "cnn%2F..%2Fcnn", "cnn;x=y", "cnn%0d%0aX:y", "a" * 5000, "%3Cscript%3E"),
+    ],
+)
+def test_names_are_looked_up_and_never_paths(server, alive, name):
+    for method, path in (
+        ("POST", f"/v2/models/{name}/infer"),
+        ("GET", f"/v2/models/{name}"),
+        ("POST", f"/inferonnx/v1/models/{name}/versions/1/unlock"),
+        ("POST", f"/inferonnx/v1/models/{name}/versions/next/uploads"),
+        ("DELETE", f"/inferonnx/v1/models/{name}/versions/1"),
+        ("HEAD", f"/inferonnx/v1/uploads/{name}"),
+    ):
+        assert asked(server, method, path, b"{}", "Tus-Resumable: 1.0.0")[0] in (400, 401, 404)
+    assert sorted(os.listdir(server.repository)) == sorted(
+        [".lock", ".trash", ".uploads", "cnn", "texts"]
+    )
+
+
+@pytest.mark.parametrize("version", ["-1", "0", "9" * 30, "9" * 5000, "1.0", "%D9%A1", "1%2f.."])
+def test_versions_are_numbers(server, alive, version):
+    assert asked(server, "POST", f"/v2/models/cnn/versions/{version}/infer", b"{}")[0] in (400, 404)
+
+
+def test_many_connections_that_say_nothing(server, alive):
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(300)]
+    try:
+        assert asked(server, "GET", "/v2/health/live")[0] == 200
+    finally:
+        for sock in silent:
+            sock.close()
+
+
+# HTTP/2, frame by frame.
+
+HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 1, 3, 4, 6, 9
+END_HEADERS = 4
+
+
+def frame(kind, flags=0, stream=0, content=b""):
+    return (
+        len(content).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + content
+    )
+
+
+def field(name, value):
+    """Return a header field as HPACK has it when it is in no table."""
+    return b"".join([b"\0", bytes([len(name)]), name, bytes([len(value)]), value])
+
+
+CALL = b"".join(
+    field(*pair)
+    for pair in (
+        *((b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"localhost")),
+        *((b":path", b"/inference.GRPCInferenceService/ServerLive"), (b"te", b"trailers")),
+        (b"content-type", b"application/grpc"),
+    )
+)
+IN_TABLE = b"\x40\1a\x7f\xb9\x16" + b"b" * 3000  # then one byte stands for 3,000
+
+FLOODS = {
+    "calls that are reset": b"".join(
+        frame(HEADERS, END_HEADERS, n, CALL) + frame(RST_STREAM, 0, n, b"\0\0\0\x08")
+        for n in range(1, 40_001, 2)
+    ),
+    "calls at once": b"".join(frame(HEADERS, END_HEADERS, n, CALL) for n in range(1, 4001, 2)),
+    "a head without end": frame(HEADERS, 0, 1, CALL)
+    + frame(CONTINUATION, 0, 1, field(b"x", b"y" * 100) * 100) * 1000,
+    "a head of nothing without end": frame(HEADERS, 0, 1, CALL)
+    + frame(CONTINUATION, 0, 1) * 50_000,
+    "a bomb of HPACK": frame(HEADERS, END_HEADERS, 1, CALL + IN_TABLE + b"\xbe" * 10_000),
+    "pings": frame(PING, content=b"12345678") * 50_000,
+    "settings": frame(SETTINGS) * 50_000,
+    "a call of the server's own": frame(HEADERS, END_HEADERS, 2, CALL),
+    "noise": bytes(range(256)) * 100,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_floods_of_http_2(server, alive, flood):
+    context = ssl.create_default_context(cafile=server.ca)
+    context.set_alpn_protocols(["h2"])
+    port = int(server.facts["grpc_addresses"][0].rpartition(":")[2])
+    plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+    with context.wrap_socket(plain, server_hostname="localhost") as sock:
+        with suppress(OSError):  # the server closes in the middle of it
+            sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS) + FLOODS[flood])
+        with suppress(OSError):
+            while sock.recv(65536):  # until it closes: who floods is not served
+                pass
+
+
+def test_what_clients_choose_is_no_line_of_the_log(server, alive):
+    mark = secrets.token_hex(8)
+    evil = f'{mark}","event":"forged'
+    asked(server, "GET", f"/v2/models/{mark}%0a{{}}/ready", b"", f"X-Request-Id: {evil}")
+    asked(server, "GET", f"/{mark}?{mark}", b"", f"User-Agent: {mark}", f"X-Request-Id: {evil}")
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line[:1] == "{"]
+    named = [line for line in lines if mark in json.dumps(line)]
+    assert named
+    for line in named:
+        assert line.pop("request") == evil[:64]
+        assert line["event"] == "request"
+        assert mark not in json.dumps(line)
+
+
+# Who may what, of every route that there is.
+
+
+@pytest.fixture(scope="module")
+def closed(start):
+    server = start("cnn")
+    yield server
+    assert server.end() == 0
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_asks_for_its_role(closed, route):
+    path = route.path.format(
+        name="cnn", version=7, repository="r", region="x", upload="0" * 32
+    ).replace("{", "").replace("}", "")  # fmt: skip
+    given = [None, "infer", "manage", "metrics"]
+    for role in given:
+        token = () if role is None else (f"Authorization: Bearer {closed.token(role)}",)
+        body = b"" if route.method in ("GET", "HEAD", "OPTIONS") else b"no such request"
+        status = asked(closed, route.method, path, body, *token)[0]
+        wanted = {role.value for role in route.roles} if route.roles is not None else set()
+        if route.roles is None or role in wanted:
+            assert status != 403 or "versions" in path, (role, status)
+        else:
+            assert status == (401 if role is None else 403), (role, status)
+    assert asked(closed, "GET", "/v2/models/cnn", b"", _bearer(closed, "infer"))[0] == 200
+
+
+def _bearer(server, role):
+    return f"Authorization: Bearer {server.token(role)}"
+
+
+def test_wrong_tokens(closed):
+    good = closed.token("infer")
+    for text in (good[:-1], good + "a", good.upper(), "", "a" * 10_000, "Bearer " + good, "\xff"):
+        status, said = asked(closed, "GET", "/v2", b"", f"Authorization: Bearer {text}")
+        assert status == 401, text
+        assert good.encode() not in said
+
+
+# Uploads.
+
+
+def signed(server, key, action, name, version, model_id):
+    nonce = json.loads(asked(server, "POST", "/inferonnx/v1/nonce")[1])["nonce"]
+    request = OwnerRequest(
+        action=action,
+        server_key_hash=bytes.fromhex(server.facts["public_key"]),
+        nonce=bytes.fromhex(nonce),
+        model_id=model_id,
+        name=name,
+        version=version,
+    )
+    text = sign_owner_request(
+        request,
+        owner=key.owner.public_key,
+        sign=lambda message: ed25519_sign(key.owner.signing_seed, message),
+    )
+    return f"{HEADER_NAME}: {text}"
+
+
+def announce(server, key, data, *, name="cnn"):
+    """Announce a file; return the path of its upload."""
+    model_id = verify_header(parse_header(data)).model_id
+    digest = b64encode(hashlib.sha256(data).hexdigest().encode()).decode()
+    head = raw(
+        server,
+        "\r\n".join(
+            [
+                f"POST /inferonnx/v1/models/{name}/versions/next/uploads HTTP/1.1",
+                "Host: localhost",
+                "Connection: close",
+                "Tus-Resumable: 1.0.0",
+                f"Upload-Length: {len(data)}",
+                f"Upload-Metadata: sha256 {digest}",
+                "Content-Length: 0",
+                signed(server, key, Action.PUSH, name, 0, model_id),
+                "",
+                "",
+            ]
+        ).encode(),
+    )
+    assert b" 201 " in head, head
+    return next(
+        line.split(b": ")[1].decode() for line in head.split(b"\r\n") if line[:9] == b"Location:"
+    )
+
+
+def append(server, path, offset, data):
+    return asked(
+        *(server, "PATCH", path, data, "Tus-Resumable: 1.0.0", f"Upload-Offset: {offset}"),
+        "Content-Type: application/offset+octet-stream",
+    )[0]
+
+
+def test_pieces_that_race_leave_the_whole_file_or_nothing(start, key, sealed):
+    server = start()
+    data = sealed["cnn"].read_bytes()
+    path = announce(server, key, data)
+    half = len(data) // 2
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: append(server, path, 0, data[:half]), range(8)))
+    assert found.count(204) == 1
+    assert set(found) <= {204, 409, 423}
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: append(server, path, half, data[half:]), range(8)))
+    assert 204 in found
+    assert set(found) <= {204, 409, 423}
+    (stored,) = server.repository.glob("cnn/*/model.sealed")
+    assert stored.read_bytes() == data
+    assert server.end() == 0
+
+
+def test_ids_of_uploads_are_not_to_be_guessed(start, key, sealed):
+    server = start()
+    data = sealed["cnn"].read_bytes()
+    paths = [announce(server, key, data) for _ in range(2)]
+    ids = [path.rpartition("/")[2] for path in paths]
+    assert all(len(bytes.fromhex(one)) == 16 for one in ids)
+    for guess in (ids[1][:-1], ids[1][:-1] + "%", ids[1].upper() + "0", f"{ids[1]}%2f", "*", "%2e"):
+        assert asked(server, "HEAD", f"/inferonnx/v1/uploads/{guess}", b"", "Tus-Resumable: 1.0.0")[
+            0
+        ] in (400, 404)
+    for one in ids:
+        assert one not in server.log.read_text()
+    assert server.end() == 0
+
+
+# A hostile host.
+
+
+def test_a_folder_of_links_and_devices(start, sealed, key_path, tmp_path):
+    """What the host puts into the folder by hand is served when it is a model, else told of."""
+    server = start("cnn")
+    assert server.end() == 0
+    home, secret = server.repository, tmp_path / "secret"
+    secret.write_text("not a model")
+    (home / "linked").symlink_to(home / "cnn")
+    for name in ("outside", "pipe", "loop", "folder"):
+        (home / name / "1").mkdir(parents=True)
+    (home / "outside" / "1" / "model.sealed").symlink_to(secret)
+    os.mkfifo(home / "pipe" / "1" / "model.sealed")
+    (home / "loop" / "1" / "model.sealed").symlink_to("model.sealed")
+    (home / "folder" / "1" / "model.sealed").mkdir()
+    (home / "<script>").mkdir()
+    server.start()
+    listed = json.loads(server.asked("/inferonnx/v1/models", role="manage")[2])["models"]
+    states = {model["name"]: model["state"] for model in listed}
+    assert states["cnn"] == "ready"
+    assert all(state != "ready" for name, state in states.items() if name != "cnn")
+    assert b"script" not in server.asked("/inferonnx/v1/status", role="metrics")[2]
+    assert b"not a model" not in server.asked("/inferonnx/v1/models", role="manage")[2]
+    assert secret.read_text() == "not a model"
+    assert server.end() == 0
+
+
+def sealed_once_more(data, model, key, folder):
+    return models.seal(model, folder, key).read_bytes()
+
+
+def signed_by_the_host(data, *_):
+    """Return the same body, and a header that opens with the same data key."""
+    host = Secret(bytes([9] * 32))
+    header = replace(parse_header(data), owner=ed25519_public_key(host), release=1)
+    return encode_header(sign_header(header, host).header) + data[HEADER_BYTES:]
+
+
+@pytest.mark.parametrize("forge", [sealed_once_more, signed_by_the_host])
+def test_a_file_that_changed_before_its_owner_unlocked_it(start, key, cnn, sealed, tmp_path, forge):
+    """The owner names the model that the server listed; another one is not unlocked for it."""
+    server = start()
+    data = sealed["cnn"].read_bytes()
+
+    def put(content):
+        (place,) = server.repository.glob("cnn/*/model.sealed")
+        new = place.with_name("new")
+        new.write_bytes(content)
+        os.replace(new, place)
+
+    with inferonnx.Client(
+        server.url, ca=server.ca, token=server.token(), insecure_no_attestation=True
+    ) as client:
+        client.push(sealed["cnn"], key=key)
+        put(forge(data, cnn, key, tmp_path))
+        with pytest.raises(inferonnx.InferonnxError):
+            client.unlock("cnn", sealed["cnn"], key=key)
+        assert [model.state for model in client.models()] == ["locked"]
+        put(data)
+        assert client.unlock("cnn", sealed["cnn"], key=key).state == "ready"
+    assert server.end() == 0
+
+
+def test_names_cant_speak_on_the_page(server, alive):
+    status, headers, page = server.asked("/")
+    assert status == 200
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert b"innerHTML" not in page
+    assert b"document.write" not in page
+
+
+def test_memory_is_not_taken_by_announcing(server, alive):
+    """Bodies that were announced and never come hold memory, and give it back when they go."""
+    opened = []
+    context = ssl.create_default_context(cafile=server.ca)
+    for _ in range(20):
+        plain = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+        sock = context.wrap_socket(plain, server_hostname="localhost")
+        line = f"Inference-Header-Content-Length: 10\r\nContent-Length: {30 << 20}\r\n\r\n"
+        sock.sendall(POST + line.encode())
+        opened.append(sock)
+    assert asked(server, "GET", "/v2/health/live")[0] == 200
+    for sock in opened:
+        sock.close()

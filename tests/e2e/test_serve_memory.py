@@ -1,0 +1,133 @@
+"""A server keeps to `--memory`, as the kernel counts from outside, whatever its clients do."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+
+import inferonnx
+from conftest import small_cnn
+from inferonnx.sizes import MIB
+from served import PATIENCE_S
+from serving import models
+from serving.asking import connection
+
+BUDGET_BYTES = 64 * MIB
+"""Too little for both models: each is closed for the other, again and again."""
+
+N_CLIENTS = 8
+N_REQUESTS = 12
+
+
+@pytest.fixture(scope="module")
+def wide(key, tmp_path_factory):
+    """Two sealed models of 4 MB."""
+    folder = tmp_path_factory.mktemp("wide")
+    return [
+        models.seal(small_cnn(folder / f"wide{i}.onnx", channels=200), folder, key, memory="72MiB")
+        for i in range(2)
+    ]
+
+
+def test_eight_clients_two_models_and_a_push(start, wide, sealed, key):
+    server = start(options=("--allow-anonymous-infer", "--memory", str(BUDGET_BYTES)))
+    with inferonnx.Client(server.url, ca=server.ca, insecure_no_attestation=True) as owner:
+        for path in wide:
+            owner.push(path, key=key)
+            owner.unlock(path.stem, path, key=key)
+        stop = threading.Event()
+        pushing = threading.Thread(
+            target=push_over_and_over, args=(owner, sealed["cnn"], key, stop)
+        )
+        pushing.start()
+        clients = [Client(server, number) for number in range(N_CLIENTS)]
+        for client in clients:
+            client.join(PATIENCE_S)
+        stop.set()
+        pushing.join(PATIENCE_S)
+    assert [client.failed for client in clients] == [None] * N_CLIENTS
+    assert sum(client.n_answers for client in clients) == N_CLIENTS * N_REQUESTS
+    assert server.status("VmHWM") <= BUDGET_BYTES
+    assert sum(model_bytes(server)) <= server.facts["models_bytes"]
+    assert server.end() == 0
+
+
+def model_bytes(server):
+    """Return the shares of all models, as the server tells them."""
+    body = server.asked("/metrics", role="metrics")[2].decode()
+    lines = [x for x in body.splitlines() if x.startswith("inferonnx_model_share_bytes{")]
+    assert lines
+    return [float(line.split()[-1]) for line in lines]
+
+
+def push_over_and_over(owner, path, key, stop):
+    while not stop.is_set():
+        name, version = owner.push(path, key=key)
+        owner.delete(name, version, key=key, sealed=path)
+
+
+class Client(threading.Thread):
+    """Asks both models in turn, in both forms, and says wrong things in between."""
+
+    def __init__(self, server, number):
+        super().__init__()
+        self._server, self._number = server, number
+        self.n_answers, self.failed = 0, None
+        self.start()
+
+    def run(self):
+        client = connection(self._server)
+        try:
+            for n in range(N_REQUESTS):
+                self._ask(client, n + self._number)
+                self.n_answers += 1
+        except BaseException as error:
+            self.failed = error
+        client.close()
+
+    def _ask(self, client, n):
+        image = np.random.default_rng(n).standard_normal((1, 3, 16, 16)).astype(np.float32)
+        path = f"/v2/models/wide{n // 5 % 2}/infer"
+        if n % 3:
+            client.request("POST", path, image.tobytes(), {"Inference-Header-Content-Length": "0"})
+        else:
+            tensor = {"name": "image", "shape": image.shape, "datatype": "FP32"}
+            body = {"inputs": [{**tensor, "data": image.ravel().tolist()}]}
+            client.request("POST", path, json.dumps(body))
+        reply = client.getresponse()
+        content = reply.read()
+        assert reply.status == 200, content
+        if n % 7 == 0:  # too much for one, and a lie
+            client.request("POST", path, bytes(MIB), {"Inference-Header-Content-Length": "9"})
+            reply = client.getresponse()
+            assert reply.status in (400, 413), reply.read()
+            reply.read()
+
+
+def test_the_budget_is_divided_as_it_is_told(start):
+    server = start("cnn", options=("--memory", "96MiB"))
+    facts = server.facts
+    assert facts["memory_bytes"] == 96 * MIB
+    parts = facts["floor_bytes"] + facts["requests_bytes"] + facts["models_bytes"]
+    assert parts < facts["memory_bytes"]
+    assert facts["least_bytes"] <= facts["memory_bytes"]
+    assert server.end() == 0
+
+
+def test_a_budget_that_holds_no_server_is_refused(start):
+    with pytest.raises(AssertionError, match="the server alone needs"):
+        start(options=("--memory", "40MiB"))
+
+
+def test_a_model_that_does_not_fit_is_said_at_unlock(start, wide, key):
+    server = start(options=("--memory", "52MiB"))
+    with inferonnx.Client(
+        server.url, ca=server.ca, token=server.token(), insecure_no_attestation=True
+    ) as owner:
+        owner.push(wide[0], key=key)
+        with pytest.raises(inferonnx.InferonnxError) as caught:
+            owner.unlock("wide0", wide[0], key=key)
+        assert "more" in str(caught.value) + caught.value.hint
+        assert owner.models()[0].state == "locked"
+    assert server.end() == 0

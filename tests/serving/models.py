@@ -1,0 +1,132 @@
+"""Small models that servers are tried with, and how their files come into a folder."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import ml_dtypes
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import inferonnx
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NUMBERS = {
+    "BOOL": (TensorProto.BOOL, np.bool_),
+    "UINT8": (TensorProto.UINT8, np.uint8),
+    "UINT16": (TensorProto.UINT16, np.uint16),
+    "UINT32": (TensorProto.UINT32, np.uint32),
+    "UINT64": (TensorProto.UINT64, np.uint64),
+    "INT8": (TensorProto.INT8, np.int8),
+    "INT16": (TensorProto.INT16, np.int16),
+    "INT32": (TensorProto.INT32, np.int32),
+    "INT64": (TensorProto.INT64, np.int64),
+    "FP16": (TensorProto.FLOAT16, np.float16),
+    "FP32": (TensorProto.FLOAT, np.float32),
+    "FP64": (TensorProto.DOUBLE, np.float64),
+    "BF16": (TensorProto.BFLOAT16, ml_dtypes.bfloat16),
+}
+"""Numbers that the protocol can say: its name, ONNX's, numpy's."""
+
+TURN_SIZE = 256
+"""Side of the square that `patient` multiplies in each turn: about a millisecond."""
+
+
+def numbers(path: Path) -> Path:
+    """Write a model that gives back what it gets: an input and an output of each type of number."""
+    inputs, outputs, nodes = [], [], []
+    for word, (kind, _) in NUMBERS.items():
+        inputs.append(helper.make_tensor_value_info(f"in_{word}", kind, ["n", 2]))
+        outputs.append(helper.make_tensor_value_info(f"out_{word}", kind, ["n", 2]))
+        nodes.append(helper.make_node("Identity", [f"in_{word}"], [f"out_{word}"]))
+    return _saved(path, nodes, inputs, outputs)
+
+
+def texts(path: Path) -> Path:
+    """Write a model that joins two columns of strings, and gives one of them back besides."""
+    return _saved(
+        path,
+        [
+            helper.make_node("StringConcat", ["left", "right"], ["joined"]),
+            helper.make_node("Identity", ["left"], ["same"]),
+        ],
+        [helper.make_tensor_value_info(name, TensorProto.STRING, ["n"]) for name in _SIDES],
+        [helper.make_tensor_value_info(name, TensorProto.STRING, ["n"]) for name in _JOINED],
+    )
+
+
+def patient(path: Path) -> Path:
+    """Write a model that takes as many turns as it is told, and gives their number."""
+    weight = np.eye(TURN_SIZE, dtype=np.float32)
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["square_in", "secret_weight"], ["square_out"]),
+            helper.make_node("Identity", ["on_in"], ["on_out"]),
+        ],
+        "secret_body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("on_in", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("square_in", TensorProto.FLOAT, weight.shape),
+        ],
+        [
+            helper.make_tensor_value_info("on_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("square_out", TensorProto.FLOAT, weight.shape),
+        ],
+    )
+    nodes = [
+        helper.make_node("Loop", ["turns", "", "secret_weight"], ["square"], body=body),
+        helper.make_node("ReduceSum", ["square"], ["sum"], keepdims=0),
+    ]
+    return _saved(
+        path,
+        nodes,
+        [helper.make_tensor_value_info("turns", TensorProto.INT64, [])],
+        [helper.make_tensor_value_info("sum", TensorProto.FLOAT, [])],
+        [numpy_helper.from_array(weight, "secret_weight")],
+    )
+
+
+def extremes(rows: int = 2) -> dict[str, np.ndarray]:
+    """Return inputs of `numbers`, by the protocol's name of the type."""
+    found = {}
+    for word, (_, kind) in NUMBERS.items():
+        if word == "BOOL":
+            content = [True, False, False]
+        elif word[0] in "UI":
+            content = [np.iinfo(kind).min, np.iinfo(kind).max, 7]
+        else:
+            content = [-0.5, ml_dtypes.finfo(kind).max, np.inf, -0.0]
+        flat = [content[i % len(content)] for i in range(2 * rows)]
+        found[word] = np.array(flat, kind).reshape(rows, 2)
+    return found
+
+
+def seal(path: Path, folder: Path, key: inferonnx.Key, **options: object) -> Path:
+    """Seal a model under its file's name."""
+    sealed = folder / f"{path.stem}.sealed"
+    inferonnx.seal(path, sealed, key=key, **{"memory": "8GiB", **options})
+    return sealed
+
+
+def stock(repository: Path, *sealed: Path, version: int = 1) -> Path:
+    """Put sealed files into a server's folder, as a host may do by hand."""
+    for path in sealed:
+        home = repository / path.stem / str(version)
+        home.mkdir(parents=True)
+        shutil.copy(path, home / "model.sealed")
+    return repository
+
+
+_SIDES, _JOINED = ("left", "right"), ("joined", "same")
+
+
+def _saved(path, nodes, inputs, outputs, weights=()):
+    graph = helper.make_graph(nodes, "secret_graph", inputs, outputs, list(weights))
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    return path
