@@ -205,8 +205,8 @@ class _Trial:
         for scale, spread, _ in product((factor, 1.0), _SPREADS, range(_DRAWS)):
             if time.perf_counter() > deadline:
                 break
-            rows = [self._base, self._varied(spread, 1.0), self._varied(spread, scale)]
             try:
+                rows = [self._base, self._varied(spread, 1.0), self._varied(spread, scale)]
                 alone = [self._alone, *(run_whole(self._session, row) for row in rows[1:])]
             except Exception:  # noqa: S112 - not a value that this model takes
                 continue
@@ -252,14 +252,17 @@ def _drawn(
     elif kind in "iu":
         low, high = int(sample.min()), int(sample.max())
         low, high = (low, high) if low < high else spread
-        values = generator.integers(low, high, shape, endpoint=True)
+        ends = np.iinfo(like.dtype)
+        low, high = max(low, int(ends.min)), min(high, int(ends.max))
+        values = generator.integers(low, high, shape, like.dtype, endpoint=True)
     else:
         finite = np.real(sample[np.isfinite(sample)])
         least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
         if least == most:
             least, most = least - 1, most + 1
-        values = generator.uniform(least, most, shape) * scale
-        if kind == "c":
-            values = values + 1j * generator.uniform(least, most, shape) * scale
+        with np.errstate(over="ignore"):  # samples may be as large as their type allows
+            values = generator.uniform(least, most, shape) * scale
+            if kind == "c":
+                values = values + 1j * generator.uniform(least, most, shape) * scale
     with np.errstate(over="ignore"):
         return np.asarray(values).astype(like.dtype)

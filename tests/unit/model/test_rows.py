@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from inferonnx.model import prepare, rows
-from inferonnx.model.rows import are_free
+from inferonnx.model.rows import _drawn, are_free
 
 FLOAT, INT64, BOOL, STRING = (
     TensorProto.FLOAT,
@@ -312,3 +312,12 @@ def test_nothing_is_tried_unasked(build, tmp_path):
 )
 def test_a_first_axis_is_free_when_it_is_open_and_ties_no_other(shapes, expected):
     assert are_free(shapes) is expected
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "uint64"])
+@pytest.mark.parametrize("ends", [False, True], ids=["equal", "all"])
+def test_whole_numbers_are_drawn_from_what_their_type_holds(dtype, ends):
+    info = np.iinfo(dtype)
+    sample = np.array([info.min if ends else info.max, info.max], dtype)
+    drawn = _drawn(sample, sample, np.random.default_rng(0), (0, 1000), 1.0)
+    assert drawn.dtype == sample.dtype
