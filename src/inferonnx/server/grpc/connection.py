@@ -59,8 +59,8 @@ def _shown(frame: DataFrame) -> str:
     return f"{len(frame.data)} bytes"
 
 
-# h2 makes a text of each frame for a log that nobody keeps. Of a message that would be all
-# its bytes as hex: 40 % of what a large request takes, and tensors where nobody looks for them.
+# h2 makes a text of each frame for a log that nobody keeps. Of a message that would be all its
+# bytes as hex: a quarter of what a large request takes, and tensors where nobody looks for them.
 DataFrame._body_repr = _shown  # type: ignore[method-assign, assignment]
 
 
@@ -206,7 +206,7 @@ class GrpcConnection:
         Raises:
             ClientGoneError: The client has left, or does not read.
         """
-        pace = Pace(self._limits)
+        pace = Pace(self._limits, grace_s=self._limits.reply_s)
         for i, lot in enumerate(lots(pieces, min(self._h2.max_outbound_frame_size, SEND_BYTES))):
             data = memoryview(lot[0] if len(lot) == 1 else b"".join(lot))
             if i:
@@ -249,7 +249,7 @@ class GrpcConnection:
         self.fit_windows()
         self._flush()
         if self._unsent > SEND_BYTES:
-            await self._drained(Pace(self._limits))
+            await self._drained(Pace(self._limits, grace_s=self._limits.reply_s))
         return not self._is_over
 
     async def _read(self) -> bytes:
@@ -261,8 +261,7 @@ class GrpcConnection:
             self.connection.idle_since = None
             timeout_s = self._limits.head_s
         else:
-            self.connection.idle_since = self._loop.time()
-            timeout_s = self._limits.idle_s
+            timeout_s = self._idle_s_left
         try:
             data = await self.connection.read(timeout_s=timeout_s)
         except TimeoutError:
@@ -270,12 +269,20 @@ class GrpcConnection:
         self._is_pinged = False
         return data
 
+    @property
+    def _idle_s_left(self) -> float:
+        """How long a connection without calls may stay."""
+        if self.connection.idle_since is None:
+            self.connection.idle_since = self._loop.time()
+        return self.connection.idle_since + self._limits.idle_s - self._loop.time()
+
     def _was_silent(self) -> bytes:
         if self._is_new:
             self._is_new = False
-        elif not self._calls:
-            self._stop_taking()
-            self._is_over = True
+        elif not self._calls:  # the last one may have ended in the meantime
+            if self._idle_s_left <= 0:
+                self._stop_taking()
+                self._is_over = True
         elif self._is_pinged:
             self.connection.abort()
             raise ClientGoneError
@@ -378,7 +385,7 @@ class GrpcConnection:
             begun_s = self._loop.time()
             self._opened.clear()
             try:
-                async with asyncio.timeout(pace.left_s):
+                async with asyncio.timeout(min(pace.left_s, self._limits.reply_s)):
                     await self._opened.wait()
             except TimeoutError as error:
                 with suppress(H2Error, KeyError):
@@ -393,7 +400,7 @@ class GrpcConnection:
         begun_s = self._loop.time()
         async with self._sending:
             try:
-                await self.connection.drain(timeout_s=pace.left_s)
+                await self.connection.drain(timeout_s=min(pace.left_s, self._limits.reply_s))
             except TimeoutError as error:
                 self.connection.abort()
                 raise ClientGoneError from error

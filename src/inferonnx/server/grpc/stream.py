@@ -222,6 +222,7 @@ class Stream:
         is_compressed, n_bytes = frames.prefix
         if n_bytes > self._limits.body_bytes:
             raise _too_large(self._limits.body_bytes)
+        pace.hasten(n_bytes / self._limits.body_s)  # else it could not end in time
         if is_compressed:
             beside_bytes += FIRST_BYTES
         is_small = n_bytes <= SMALL_BYTES and not beside_bytes
@@ -251,7 +252,7 @@ class Stream:
         Raises:
             ClientGoneError: The client has left, or does not read.
         """
-        n_bytes = sum(map(len, pieces))
+        n_bytes = sum(memoryview(piece).nbytes for piece in pieces)
         if not self.has_opened:
             self.has_opened = True
             self._wire.send_fields(self.number, opening_fields(), is_last=False)
