@@ -9,14 +9,14 @@ whole of it. A client with one call at a time has a wide window from the beginni
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from inferonnx.errors import BusyError
 from inferonnx.oip import InvalidRequestError, SlowRequestError, TooLargeError
 from inferonnx.server.bodies import FIRST_BYTES, GrowingBody, allocate, reserve
 from inferonnx.server.codings import Inflater
 from inferonnx.server.grpc.framing import Deframer, encode_prefix
-from inferonnx.server.grpc.limits import NARROW_BYTES, SMALL_BYTES
+from inferonnx.server.grpc.limits import SMALL_BYTES
 from inferonnx.server.grpc.metadata import (
     CallHead,
     closing_fields,
@@ -33,29 +33,12 @@ if TYPE_CHECKING:
     from inferonnx.server.connection import Peer
     from inferonnx.server.grpc.commons import Commons
     from inferonnx.server.grpc.metadata import Fields
+    from inferonnx.server.grpc.sender import Sender
+    from inferonnx.server.grpc.windows import Windows
     from inferonnx.server.limits import HttpLimits
     from inferonnx.server.messages import ExchangeFigures
     from inferonnx.server.pieces import Bytes
     from inferonnx.server.ports import Ledger, Reservation
-
-
-class Wire(Protocol):
-    """What carries a call; the connection's side of `Stream`."""
-
-    def open_window(self, number: int, n_bytes: int, *, slack: int) -> None:
-        """Let the client send so much and half the slack at least."""
-
-    def fit_windows(self) -> None:
-        """Note that memory is short: windows are not to be wide."""
-
-    def send_fields(self, number: int, fields: Fields, *, is_last: bool) -> None:
-        """Send header or trailer fields."""
-
-    async def send_data(self, number: int, pieces: Sequence[Bytes]) -> None:
-        """Send bytes at the client's pace."""
-
-    def stop(self, number: int) -> None:
-        """Tell the client that nothing of what it still sends is wanted."""
 
 
 class _Nothing:
@@ -116,7 +99,8 @@ class Stream:
         fields: Fields,
         *,
         peer: Peer,
-        wire: Wire,
+        sender: Sender,
+        windows: Windows,
         ledger: Ledger,
         commons: Commons,
         limits: HttpLimits,
@@ -126,7 +110,8 @@ class Stream:
         self.number, self.fields, self.peer, self.figures = number, fields, peer, figures
         self.head = CallHead(path="")
         self.has_ended = self.has_opened = False
-        self._wire, self._ledger, self._commons, self._limits = wire, ledger, commons, limits
+        self._sender, self._windows = sender, windows
+        self._ledger, self._commons, self._limits = ledger, commons, limits
         self._frames = Deframer()
         self._error: InferonnxError | None = None
         self._arrived = asyncio.Event()
@@ -166,7 +151,7 @@ class Stream:
     def renew_window(self) -> None:
         """Open the window by what is missing of a message whose memory is reserved."""
         if self.is_filling and not self.has_ended:
-            self._wire.open_window(self.number, self._frames.n_missing, slack=NARROW_BYTES)
+            self._windows.open(self.number, self._frames.n_missing)
 
     def overrun(self) -> None:
         """Refuse the call: too much waits for memory, or for its turn."""
@@ -222,6 +207,7 @@ class Stream:
         is_compressed, n_bytes = frames.prefix
         if n_bytes > self._limits.body_bytes:
             raise _too_large(self._limits.body_bytes)
+        pace.hasten(n_bytes / self._limits.body_s)  # else it could not end in time
         if is_compressed:
             beside_bytes += FIRST_BYTES
         is_small = n_bytes <= SMALL_BYTES and not beside_bytes
@@ -251,11 +237,11 @@ class Stream:
         Raises:
             ClientGoneError: The client has left, or does not read.
         """
-        n_bytes = sum(map(len, pieces))
+        n_bytes = sum(memoryview(piece).nbytes for piece in pieces)
         if not self.has_opened:
             self.has_opened = True
-            self._wire.send_fields(self.number, opening_fields(), is_last=False)
-        await self._wire.send_data(self.number, (encode_prefix(n_bytes), *pieces))
+            self._sender.send_fields(self.number, opening_fields(), is_last=False)
+        await self._sender.send_data(self.number, (encode_prefix(n_bytes), *pieces))
         self.figures.n_sent += n_bytes
 
     def finish(self, code: int, sentence: str = "", *, retry_after_s: float = 0) -> None:
@@ -281,9 +267,9 @@ class Stream:
 
     def _end_with(self, fields: Fields) -> None:
         self.has_opened = True
-        self._wire.send_fields(self.number, fields, is_last=True)
+        self._sender.send_fields(self.number, fields, is_last=True)
         if not self.has_ended:
-            self._wire.stop(self.number)
+            self._sender.stop(self.number)
 
     async def _reserve(self, n_bytes: int) -> Reservation:
         if not n_bytes:
@@ -291,7 +277,7 @@ class Stream:
         reservation = self._ledger.try_reserve(n_bytes)
         if reservation is None:
             self._commons.short_s = self._loop.time()
-            self._wire.fit_windows()
+            self._windows.fit()
             waiting = reserve(self._ledger, n_bytes, admission_s=self._limits.admission_s)
             self._reserving = asyncio.ensure_future(waiting)
             try:

@@ -286,7 +286,7 @@ def test_the_client_s_windows_are_kept_to(server):
 
 
 def test_a_client_that_opens_no_window_is_given_up(start):
-    server = start(grace_s=0.2)
+    server = start(reply_s=0.2)
     message, _ = question(100_000)
     with H2Client(server) as client:
         client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
@@ -339,7 +339,8 @@ def test_a_client_that_leaves_is_not_computed_for(server, goodbye):
         if goodbye:
             client.h2.close_connection()
             client.flush()
-    until(lambda: server.grpc.commons.n_calls <= 2)  # those that run use what they hold
+            until(lambda: server.grpc.commons.n_calls == 2)
+    until(lambda: server.grpc.commons.n_calls == 2)  # what is computed is in use until it is
     server.parts.engine.gate.set()
     until(lambda: server.grpc.commons.n_calls == 0)
     assert server.parts.engine.n_runs == 2
@@ -378,6 +379,7 @@ def test_a_connection_whose_place_is_needed_answers_what_was_on_its_way(start):
             found.append(second.call("ServerLive").messages)
 
     with H2Client(server) as first:
+        first.call("ServerLive")  # who has just come is left alone
         thread = threading.Thread(target=ask)
         thread.start()
         (carrier,) = server.grpc._connections
@@ -392,9 +394,13 @@ def test_a_connection_whose_place_is_needed_answers_what_was_on_its_way(start):
     assert found == [[LIVE]]
 
 
-def test_an_idle_connection_ends_with_a_goodbye(start):
-    server = start(idle_s=0.1)
+@pytest.mark.parametrize("has_called", [True, False])
+def test_an_idle_connection_ends_with_a_goodbye(start, has_called, monkeypatch):
+    monkeypatch.setattr(limits, "KEEPALIVE_S", 0.05)
+    server = start(idle_s=0.1, head_s=10 if has_called else 0.1)
     with H2Client(server) as client:
+        if has_called:
+            client.call("ServerLive")
         client.receive_until(lambda: False)
         assert [g.error_code for g in client.goaways] == [ErrorCodes.NO_ERROR]
 
@@ -528,7 +534,7 @@ def test_a_client_of_http_1_is_sent_away(server):
 
 
 def test_a_client_that_says_nothing_loses_its_connection(start):
-    server = start(idle_s=0.1)
+    server = start(idle_s=0.1, head_s=0.1)
     client = H2Client(server)
     with client.sock:
         client.receive_until(lambda: False)
