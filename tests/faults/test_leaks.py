@@ -39,6 +39,8 @@ def look():
             link = os.readlink(f"/proc/self/fd/{name}")
             with open(f"/proc/self/fdinfo/{name}") as file:
                 flags = next(int(line.split()[1], 8) for line in file if line[:6] == "flags:")
+            if os.readlink(f"/proc/self/fd/{name}") != link:
+                continue  # the number is another file's by now
         except (OSError, StopIteration):
             continue
         if link.startswith("socket:"):
