@@ -87,3 +87,11 @@ def test_importing_the_package_loads_next_to_nothing():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_of_files_are_plain():
+    """A file under a garbled name is what a library wrote through a pointer gone stale."""
+    found = [
+        path.name for path in ROOT.iterdir() if not re.fullmatch(r"[\w.-]+", path.name, re.ASCII)
+    ]
+    assert not found
