@@ -1,9 +1,11 @@
 """Sealed stream against plain onnxruntime: interleaved, each in its own process.
 
-Every round runs the next sample on every engine in turn, so that the noise of a
+Every round gives every engine a turn, in an order drawn anew, so that the noise of a
 shared machine meets all of them; figures are medians, ratios are medians of the
-ratios within a round. Peaks are read from outside the processes. Beside each
-figure stands the physical limit that the same run measured:
+ratios within a round. A turn is two runs on different samples, of which the second
+counts: the first finds cores that idled and caches that other engines filled. It is
+kept too, since a caller who comes now and then sees it. Peaks are read from outside the
+processes. Beside each figure stands the physical limit that the same run measured:
 
     (CPU seconds of the all-resident engine, spinning off
      + bytes streamed / rate of reading and opening on one core) / cores
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -48,7 +51,9 @@ class StreamBench:
         page_drop: Whether clean pages of libraries were dropped.
         calls: Calls at once; latencies are then those of all of them together.
         latency_ms: Every measured run, in order.
+        idle_latency_ms: The run before each of them, after the others' turns.
         ratio: Median over rounds of latency against plain onnxruntime's in the round.
+        idle_ratio: Likewise of `idle_latency_ms`.
         limit_ratio: The physical limit against plain onnxruntime's median; None for plain.
         load_ms: From nothing to ready.
         open_peak_bytes: VmHWM when the model was ready and had not run.
@@ -63,7 +68,9 @@ class StreamBench:
     page_drop: bool
     calls: int
     latency_ms: list[float]
+    idle_latency_ms: list[float]
     ratio: float
+    idle_ratio: float
     limit_ratio: float | None
     load_ms: float
     open_peak_bytes: int
@@ -102,6 +109,7 @@ class Worker:
             raise
         self.open_peak_bytes = self.peak_bytes()
         self.latency_ms: list[float] = []
+        self.idle_latency_ms: list[float] = []
         self._cpu_before = self._cpu_s()
 
     def __enter__(self) -> Self:
@@ -130,10 +138,10 @@ class Worker:
             stdin.flush()
         return float(self._answer()["ms"])
 
-    def measure(self, *words: int) -> float:
-        """Run and keep the figure."""
-        self.latency_ms.append(self.run(*words))
-        return self.latency_ms[-1]
+    def take_turn(self, sample: int, *words: int) -> None:
+        """Run twice, and keep both figures: after a pause, and once awake."""
+        self.idle_latency_ms.append(self.run(sample, *words))
+        self.latency_ms.append(self.run(sample + 1, *words))
 
     def settle(self) -> None:
         """End the warm-up: CPU seconds count from here."""
@@ -141,7 +149,8 @@ class Worker:
 
     def cpu_s(self) -> float:
         """CPU seconds a run since `settle`."""
-        return (self._cpu_s() - self._cpu_before) / max(1, len(self.latency_ms))
+        runs = len(self.latency_ms) + len(self.idle_latency_ms)
+        return (self._cpu_s() - self._cpu_before) / max(1, runs)
 
     def peak_bytes(self) -> int:
         """VmHWM of the process, read from outside."""
@@ -258,13 +267,13 @@ def _bench_model(
         count = rounds if min(warm) >= SHORT_MS else max(31, 3 * rounds)
         for worker in workers:
             worker.settle()
+        order = random.Random(name)  # noqa: S311  # the same in every run of the benchmark
         for i in range(count):
             progress(f"{name}: round {i + 1} of {count}")
-            turn = i % len(workers)
-            for worker in (*workers[turn:], *workers[:turn]):
+            for worker in order.sample(workers, len(workers)):
                 # The pool of whoever ran before may still spin: its last run is not ours to pay.
                 time.sleep(PAUSE_S)
-                worker.measure(i, *together)
+                worker.take_turn(i, *together)
         rates = {suite: _one_core_rate(path, key) for suite, path in sealed_paths.items()}
         compute_s = quiet.cpu_s()
         rows = [_row(name, ("", None, False), calls, limit_s=None, worker=plain, plain=plain)]
@@ -285,7 +294,6 @@ def _row(
     worker: Worker,
     plain: Worker,
 ) -> StreamBench:
-    pairs = zip(worker.latency_ms, plain.latency_ms, strict=True)
     return StreamBench(
         model=name,
         suite=engine[0],
@@ -293,7 +301,9 @@ def _row(
         page_drop=engine[2],
         calls=calls,
         latency_ms=[round(ms, 3) for ms in worker.latency_ms],
-        ratio=median(mine / theirs for mine, theirs in pairs),
+        idle_latency_ms=[round(ms, 3) for ms in worker.idle_latency_ms],
+        ratio=_ratio(worker.latency_ms, plain.latency_ms),
+        idle_ratio=_ratio(worker.idle_latency_ms, plain.idle_latency_ms),
         limit_ratio=None if limit_s is None else limit_s * 1e3 / median(plain.latency_ms),
         load_ms=float(worker.facts["load_ms"]),
         open_peak_bytes=worker.open_peak_bytes,
@@ -301,6 +311,11 @@ def _row(
         cpu_s=worker.cpu_s(),
         streamed_bytes=int(worker.facts.get("streamed_bytes", 0)),
     )
+
+
+def _ratio(mine: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the median over rounds of one latency against the other."""
+    return median(m / t for m, t in zip(mine, theirs, strict=True))
 
 
 def _one_core_rate(sealed: Path, key: Path) -> float:
@@ -315,7 +330,7 @@ def as_json(machine: dict[str, object], rows: Sequence[StreamBench]) -> str:
     """Return the report as one JSON object, every sample kept."""
     return json.dumps(
         {
-            "schema": "inferonnx.bench-stream/1",
+            "schema": "inferonnx.bench-stream/2",
             "machine": machine,
             "rows": [asdict(row) for row in rows],
         },

@@ -10,7 +10,7 @@ from inferonnx.cli.printing import say_error
 from inferonnx.cli.progress import Progress
 from inferonnx.crypto import SUITES
 from inferonnx.errors import ExitCode
-from inferonnx.sizes import MIB
+from inferonnx.sizes import MIB, format_size
 
 if TYPE_CHECKING:
     import argparse
@@ -227,6 +227,7 @@ def _stream(options: argparse.Namespace) -> int:
     with whole_file(str(report)) as file:
         file.write(as_json(machine, rows).encode())
     print(_table(rows))
+    print("\n".join(["", *_ratios(rows), ""]))
     print(f"wrote {report}")
     for name, error in failed.items():
         say_error(f"{name}: {error.message}", where=error.where, hint=error.hint)
@@ -238,9 +239,9 @@ def _table(rows: list[StreamBench]) -> str:
 
     from inferonnx.report import markdown_table
 
-    heads = ["model", "engine", "budget MiB", "ms", "ratio", "limit", "peak MiB", "streamed MB"]
+    heads = ["model", "engine", "budget MiB", "ms", "ratio", "idle", "limit", "peak MiB"]
     return markdown_table(
-        [*heads, "CPU s", "load ms", "load peak MiB"],
+        [*heads, "streamed MB", "CPU s", "load ms", "load peak MiB"],
         [
             [
                 row.model,
@@ -248,6 +249,7 @@ def _table(rows: list[StreamBench]) -> str:
                 "all" if row.memory_bytes is None else f"{row.memory_bytes / MIB:.0f}",
                 f"{median(row.latency_ms):.1f}",
                 f"{row.ratio:.2f}",
+                f"{row.idle_ratio:.2f}",
                 "" if row.limit_ratio is None else f"{row.limit_ratio:.2f}",
                 f"{row.peak_bytes / MIB:.1f}",
                 f"{row.streamed_bytes / 1e6:.0f}",
@@ -258,6 +260,26 @@ def _table(rows: list[StreamBench]) -> str:
             for row in rows
         ],
     )
+
+
+def _ratios(rows: list[StreamBench]) -> list[str]:
+    """Return a line an engine and budget: the median over the models, and the worst."""
+    from statistics import median
+
+    engines: dict[tuple[str, int | None], list[StreamBench]] = {}
+    for row in rows:
+        if row.suite and row.model != "vgg16-7":  # the paper's models, where all were measured
+            engines.setdefault((_engine(row), row.memory_bytes), []).append(row)
+    lines = []
+    for (engine, memory), group in engines.items():
+        worst = max(group, key=lambda row: row.ratio)
+        lines.append(
+            f"- {engine}, {'all' if memory is None else format_size(memory)}: median ratio "
+            f"{median(row.ratio for row in group):.2f} "
+            f"({median(row.idle_ratio for row in group):.2f} after a pause), "
+            f"worst {worst.ratio:.2f} ({worst.model}), {len(group)} models without vgg16-7"
+        )
+    return lines
 
 
 def _engine(row: StreamBench) -> str:

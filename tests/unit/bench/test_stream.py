@@ -43,17 +43,19 @@ def test_a_bench_keeps_every_sample_and_the_budget(cnn, sealed_cnn, key_path, sa
     plain, tight, whole = (row for row in rows if row.page_drop or not row.suite)
     assert len(rows) == (3 if calls == 1 else 5)
     assert plain.suite == ""
-    assert plain.ratio == 1.0
+    assert plain.ratio == plain.idle_ratio == 1.0
     assert tight.memory_bytes == 72 << 20
     assert whole.memory_bytes is None
     assert tight.peak_bytes <= 72 << 20
     assert whole.streamed_bytes == 0
     for row in rows:
-        assert len(row.latency_ms) >= 31  # a short model takes more rounds
+        assert (
+            len(row.idle_latency_ms) == len(row.latency_ms) >= 31
+        )  # a short model takes more rounds
         assert row.cpu_s >= 0
         assert row.peak_bytes > 10 << 20
     report = json.loads(as_json(machine, rows))
-    assert report["schema"] == "inferonnx.bench-stream/1"
+    assert report["schema"] == "inferonnx.bench-stream/2"
     assert {"cpu", "cores", "onnxruntime"} <= set(report["machine"])
     assert len(report["rows"][0]["latency_ms"]) == len(plain.latency_ms)
 
