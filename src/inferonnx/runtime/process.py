@@ -20,6 +20,8 @@ _DONTNEED = 4
 _DONTDUMP = 16
 _PAGE = mmap.PAGESIZE
 
+_LARGE = 1 << 18
+
 PROC = "/proc/self"
 """Where the kernel tells of this process."""
 
@@ -88,6 +90,17 @@ class PrivateBuffer:
         except BufferError:
             # An error under way still holds slices; the mapping goes with the last of them.
             return
+
+
+def fresh_memory(n_bytes: int) -> memoryview:
+    """Return zeros that go back to the system with their last reference.
+
+    A heap keeps large pieces that were freed, each thread's for itself: with calls from
+    several threads that was half as much again as they held.
+    """
+    if n_bytes < _LARGE:
+        return memoryview(bytearray(n_bytes))
+    return memoryview(mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def forbid_core_dumps() -> None:
@@ -171,3 +184,10 @@ def forget_peak() -> None:
             file.write("5")
     except OSError:
         return
+
+
+def trim_heap() -> None:
+    """Give free pages of the heap back to the system, where its C library can."""
+    trim = getattr(_LIBC, "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))

@@ -157,8 +157,8 @@ class Memory:
         least_bytes: Least budget that works.
         floor_bytes: Process before any session.
         session_bytes: All sessions.
-        call_bytes: What a call that waits its turn in a shared pass holds: its inputs,
-            outputs and the values that cross the widest cut.
+        call_bytes: What a call holds beside the one that runs: its inputs, its outputs,
+            and the values that cross the widest cut or the copy of its outputs.
     """
 
     budget_bytes: int

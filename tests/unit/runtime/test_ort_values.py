@@ -1,6 +1,7 @@
 import onnx
 
-from inferonnx.runtime.ort_values import dump, empty_sequence_model, load
+from inferonnx.runtime.ort_values import dump, load
+from inferonnx.runtime.small_models import empty_sequence_model
 from inferonnx.tensors import DType, Tensor
 
 

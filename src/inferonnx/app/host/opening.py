@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from inferonnx.app.host.needs import parallel_bytes, sharing_bytes
 from inferonnx.app.host.session import Figures, Session
 from inferonnx.app.host.target import check_target
 from inferonnx.engine import BlockLoader, Stream
@@ -302,7 +303,7 @@ def _place(
         InfeasibleBudgetError: The budget does not hold floor, pass and largest block,
             or opening itself took more.
     """
-    memory, pass_bytes = manifest.memory, manifest.arena.peak_bytes
+    memory = manifest.memory
     peak_now, floor = process.peak_resident_bytes(), process.resident_bytes()
     measured = peak_now is not None and floor is not None
     # Where there are no such figures, those that were measured while sealing count: the
@@ -312,7 +313,7 @@ def _place(
     opening_peak = memory.least_bytes if peak_now is None else peak_now
     if peak_now is not None and peak_now <= peak_before:
         opening_peak = 0  # it is older than `open`
-    sharing = pass_bytes + (concurrency - 1) * memory.call_bytes
+    sharing = sharing_bytes(manifest, concurrency)
     blocks = [partition.block_bytes for partition in manifest.partitions]
     if budget is None:
         resident, buffer_bytes = frozenset[int](), max(blocks, default=0)
@@ -320,12 +321,12 @@ def _place(
     else:
         resident, buffer_bytes = _residency(blocks, budget, floor + sharing, opening_peak)
     used = buffer_bytes + sum(blocks[i] for i in resident)
-    beside = _beside_bytes(manifest)
     n_parallel = 1
     if not buffer_bytes:
-        left = budget - floor - used - pass_bytes
-        n_parallel += max(0, min(concurrency - 1, n_threads - 1, left // beside))
-    pass_bytes = max(sharing, pass_bytes + (n_parallel - 1) * beside)
+        fits = budget - floor - used
+        for more in range(2, min(concurrency, n_threads) + 1):
+            n_parallel = more if parallel_bytes(manifest, more) <= fits else n_parallel
+    pass_bytes = max(sharing, parallel_bytes(manifest, n_parallel))
     stream.place(resident, slots=concurrency, n_parallel=n_parallel)
     return Figures(
         **stream.figures._asdict(),
@@ -340,13 +341,6 @@ def _place(
         probe_ms=probe_ms,
         measured=measured,
     )
-
-
-def _beside_bytes(manifest: Manifest) -> int:
-    """Return what a call needs that runs beside another: less than the first (docs/memory.md)."""
-    activations = max((p.activation_bytes for p in manifest.partitions), default=0)
-    own = activations * 5 // 4 + manifest.memory.call_bytes
-    return max(1, min(own, manifest.arena.peak_bytes))
 
 
 def _residency(
@@ -387,8 +381,7 @@ def _spins(manifest: Manifest, budget: int | None, concurrency: int) -> bool:
     all_resident = (
         memory.floor_bytes
         + memory.session_bytes
-        + manifest.arena.peak_bytes
-        + (concurrency - 1) * memory.call_bytes
+        + sharing_bytes(manifest, concurrency)
         + sum(partition.block_bytes for partition in manifest.partitions)
     )
     if budget is not None and all_resident <= budget:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferonnx.app.host.keys import DataKey
+from inferonnx.app.host.needs import parallel_bytes, sharing_bytes
 from inferonnx.app.host.opening import open as open_session
 from inferonnx.app.host.opening import open_file
 from inferonnx.errors import ModelNotReadyError, TensorError
@@ -43,17 +44,20 @@ class EngineOpener:
         _check_servable(manifest)
         memory = manifest.memory
         blocks = [partition.block_bytes for partition in manifest.partitions]
-        calls = (self._concurrency - 1) * memory.call_bytes
+        sharing = sharing_bytes(manifest, self._concurrency)
+        at_once = min(self._concurrency, self._threads or process.cores())
         least = max(
-            memory.least_bytes - memory.floor_bytes,
-            memory.session_bytes + manifest.arena.peak_bytes + max(blocks, default=0),
+            memory.least_bytes - memory.floor_bytes + sharing - sharing_bytes(manifest, 1),
+            memory.session_bytes + sharing + max(blocks, default=0),
         )
         return ModelFacts(
             name=manifest.name,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
-            least_bytes=least + calls,
-            full_bytes=memory.session_bytes + manifest.arena.peak_bytes + sum(blocks) + calls,
+            least_bytes=least,
+            full_bytes=memory.session_bytes
+            + max(sharing, parallel_bytes(manifest, at_once))
+            + sum(blocks),
             is_batchable=_is_batchable(manifest),
         )
 

@@ -11,7 +11,6 @@ import pytest
 import inferonnx
 from inferonnx.app import ModelPin, ReleasePin
 from inferonnx.app.host.opening import open_unplanned
-from inferonnx.app.host.session import _growth
 from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import (
     AuthenticationError,
@@ -330,26 +329,6 @@ def test_a_budget_that_nothing_streams_into_is_kept_too(key, tmp_path):
         held = session.figures.floor_bytes
     with pytest.raises(InfeasibleBudgetError):
         inferonnx.open(tmp_path / "relu.sealed", key=key, memory=held // 2)
-
-
-@pytest.mark.parametrize(
-    ("shape", "growth"),
-    [
-        ((1, 3, 16, 16), 1),
-        ((1, 3, 8, 8), 1),
-        ((4, 3, 16, 16), 4),
-        ((1, 3, 32, 16), 4),
-        ((2, 3, 32, 32), 2 * 4),
-        ((16, 16), 1),
-        ((4, 16, 16, 16, 3), 64**2),
-    ],
-)
-def test_how_larger_inputs_are_reckoned(shape, growth):
-    assert _growth({"x": shape}, {"x": (1, 3, 16, 16)}) == growth
-
-
-def test_two_inputs_that_grow_apart_multiply():
-    assert _growth({"a": (1, 20), "b": (1, 30)}, {"a": (1, 10), "b": (1, 10)}) == 4 * 9
 
 
 def test_a_pin_may_be_text(sealed_cnn, key):
