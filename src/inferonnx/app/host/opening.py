@@ -121,8 +121,8 @@ def open(  # noqa: A001 - the name that users of files and archives know
             "owner=<hex>,release=<least>,name=<name>".
         threads: Threads that open and compute. Default: the cores of the process.
         concurrency: How many waiting calls may share a pass over the weights, or run at
-            once where all weights are resident (no more than there are threads); memory
-            is kept for their activations. Others wait for the next pass.
+            once where all weights are resident (fewer where the budget does not hold
+            their activations); memory is kept for them. Others wait for the next pass.
         as_numpy: Return numpy arrays where numpy is installed.
         page_drop: Let go of clean pages of libraries once they have started.
         spin: Whether idle workers spin. Default: for passes of less than 30 ms, and where
@@ -250,7 +250,6 @@ def _make_session(
             manifest,
             budget,
             concurrency=concurrency,
-            n_threads=n_threads,
             session_bytes=max(0, (process.resident_bytes() or 0) - before),
             start_s=start_s,
             probe_ms=probe_ms,
@@ -280,7 +279,6 @@ def _place(
     budget: int | None,
     *,
     concurrency: int,
-    n_threads: int,
     session_bytes: int,
     start_s: float,
     probe_ms: float | None,
@@ -293,7 +291,6 @@ def _place(
         manifest: Blocks and measured figures.
         budget: Bytes; None streams everything and promises nothing.
         concurrency: Calls that may share a pass, or run at once.
-        n_threads: Threads that compute; more calls at once would gain nothing.
         session_bytes: What making the sessions took.
         start_s: When opening began, by the performance counter.
         probe_ms: What the probe took; None where the file has none.
@@ -324,7 +321,7 @@ def _place(
     n_parallel = 1
     if not buffer_bytes:
         fits = budget - floor - used
-        for more in range(2, min(concurrency, n_threads) + 1):
+        for more in range(2, concurrency + 1):
             n_parallel = more if parallel_bytes(manifest, more) <= fits else n_parallel
     pass_bytes = max(sharing, parallel_bytes(manifest, n_parallel))
     stream.place(resident, slots=concurrency, n_parallel=n_parallel)

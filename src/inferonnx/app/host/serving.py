@@ -45,7 +45,6 @@ class EngineOpener:
         memory = manifest.memory
         blocks = [partition.block_bytes for partition in manifest.partitions]
         sharing = sharing_bytes(manifest, self._concurrency)
-        at_once = min(self._concurrency, self._threads or process.cores())
         least = max(
             memory.least_bytes - memory.floor_bytes + sharing - sharing_bytes(manifest, 1),
             memory.session_bytes + sharing + max(blocks, default=0),
@@ -56,7 +55,7 @@ class EngineOpener:
             outputs=manifest.outputs,
             least_bytes=least,
             full_bytes=memory.session_bytes
-            + max(sharing, parallel_bytes(manifest, at_once))
+            + max(sharing, parallel_bytes(manifest, self._concurrency))
             + sum(blocks),
             is_batchable=_is_batchable(manifest),
         )

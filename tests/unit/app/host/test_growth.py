@@ -244,7 +244,7 @@ from inferonnx.tensors import DType, Tensor
 
 path, key, memory, shape, concurrency = sys.argv[1:]
 key, concurrency = inferonnx.Key.load(key), int(concurrency)
-how = {"key": key, "as_numpy": False, "concurrency": concurrency, "threads": 3}
+how = {"key": key, "as_numpy": False, "concurrency": concurrency}
 if memory == "least":
     try:
         inferonnx.open(path, memory="1MiB", **how)

@@ -139,9 +139,7 @@ def test_calls_of_many_threads_get_their_own_answers(sealed_cnn, key, plain, con
     rng = np.random.default_rng(3)
     images = [rng.standard_normal((1, 3, 16, 16)).astype(np.float32) for _ in range(8)]
     answers = {}
-    with inferonnx.open(
-        sealed_cnn, key=key, memory=PLENTY, concurrency=concurrency, threads=4
-    ) as session:
+    with inferonnx.open(sealed_cnn, key=key, memory=PLENTY, concurrency=concurrency) as session:
 
         def work(i):
             for _ in range(5):
@@ -176,7 +174,7 @@ path, key, memory, concurrency = sys.argv[1:]
 image = Tensor(dtype=DType.FLOAT, shape=(128, 3, 16, 16), data=memoryview(bytes(128 * 3 * 1024)))
 calls = int(concurrency)
 with open_sealed(
-    path, key=Key.load(key), memory=memory, concurrency=calls, threads=calls, as_numpy=False
+    path, key=Key.load(key), memory=memory, concurrency=calls, as_numpy=False
 ) as session:
     session.run(None, {"image": image})
     meet = threading.Barrier(calls)
@@ -219,7 +217,7 @@ def test_calls_run_at_once_only_where_all_is_resident(sealed_batch, key):
     with inferonnx.open(sealed_batch, key=key, memory=PLENTY) as session:
         alone = session.figures
         assert alone.n_parallel == alone.concurrency == 1
-    with inferonnx.open(sealed_batch, key=key, memory=PLENTY, concurrency=8, threads=3) as session:
+    with inferonnx.open(sealed_batch, key=key, memory=PLENTY, concurrency=3) as session:
         assert session.figures.n_parallel == 3
         assert session.figures.pass_bytes > alone.pass_bytes + 2 * 8 * 2**20  # activations
     with open_unplanned(str(sealed_batch), key=key) as session:
