@@ -35,6 +35,7 @@ class EngineOpener:
         """Keep what all models are opened with; as the arguments of `inferonnx.open`."""
         self._concurrency = concurrency
         self._threads, self._page_drop, self._spin = threads, page_drop, spin
+        self._counted_floor: dict[str, int] = {}  # by path: for systems that measure nothing
 
     def facts(self, path: str, data_key: Secret) -> ModelFacts:
         """Open the manifest and read what serving needs."""
@@ -43,6 +44,7 @@ class EngineOpener:
         manifest = opened.manifest
         _check_servable(manifest)
         memory = manifest.memory
+        self._counted_floor[path] = max(0, memory.floor_bytes - memory.session_bytes)
         blocks = [partition.block_bytes for partition in manifest.partitions]
         sharing = sharing_bytes(manifest, self._concurrency)
         least = max(
@@ -64,11 +66,14 @@ class EngineOpener:
         self, path: str, data_key: Secret, *, share_bytes: int, concurrency: int
     ) -> ServedModel:
         """Open a model in what the process holds now and `share_bytes` more."""
+        held = process.resident_bytes()
+        if held is None:
+            held = self._counted_floor.get(path, 0)
         return ServedModel(
             open_session(
                 path,
                 key=DataKey(data_key),
-                memory=(process.resident_bytes() or 0) + share_bytes,
+                memory=held + share_bytes,
                 concurrency=concurrency,
                 threads=self._threads,
                 as_numpy=False,
