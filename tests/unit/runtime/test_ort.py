@@ -182,13 +182,18 @@ for i in range(1, 17):
     run(i << 18)  # 1 to 16 MiB
 grown = resident_bytes()
 environment.trim()
-print(first, grown, resident_bytes())
+trimmed = resident_bytes()
 run(1 << 18)  # and goes on
+for i in range(1, 17):
+    run(i << 18)
+del session, environment
+print(first, grown, trimmed, resident_bytes())
 """
 
 
 def test_what_sizes_left_in_the_arena_is_given_back():
     done = subprocess.run([sys.executable, "-c", GROWING], stdout=subprocess.PIPE, check=True)
-    first, grown, trimmed = map(int, done.stdout.split())
+    first, grown, trimmed, ended = map(int, done.stdout.split())
     assert grown > first + (60 << 20)  # each size has left its own
     assert trimmed < first + (2 << 20)
+    assert ended < first + (2 << 20)  # and nothing outlives the environment
