@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from inferonnx.app.host.keys import DataKey, Key
     from inferonnx.runtime.ort import Value
     from inferonnx.runtime.process import PrivateBuffer
-    from inferonnx.sealed import FileKeys, Manifest, Pin
+    from inferonnx.sealed import Manifest, Pin, VerifiedHeader
 
 SPIN_BELOW_US = 30_000
 """A pass shorter than this gains more from workers that spin than it loses (docs/memory.md)."""
@@ -53,12 +53,24 @@ NO_BUDGET_BYTES = 1 << 62
 
 
 class OpenedFile(NamedTuple):
-    """A sealed file whose header and manifest are authentic."""
+    """A sealed file whose header and manifest are authentic.
+
+    Attributes:
+        source: The file.
+        verified: Its header.
+        manifest: Opened; blobs of it are views of its bytes.
+        opener: Opens its segments, and holds the last key that is left: close or wipe it.
+    """
 
     source: FileSource
-    keys: FileKeys
+    verified: VerifiedHeader
     manifest: Manifest
     opener: SegmentOpener
+
+    def close(self) -> None:
+        """Close the file and forget its key."""
+        self.source.close()
+        self.opener.wipe()
 
 
 def open_file(path: str, *, key: Key | DataKey, pin: Pin | None = None) -> OpenedFile:
@@ -79,13 +91,20 @@ def open_file(path: str, *, key: Key | DataKey, pin: Pin | None = None) -> Opene
         verified = verify_header(header)  # (2)
         if pin is not None:
             check_pin(pin, verified)  # (3)
-        keys = file_keys(verified, key.data_key(verified))  # (4)
-        offset = header.manifest_offset(source.size)
-        sealed = source.read(offset, header.manifest_bytes)
-        manifest = open_manifest(keys, sealed, file_bytes=source.size)  # (5)
-        if pin is not None:
-            check_pinned_name(pin, manifest)  # (6)
-        return OpenedFile(source, keys, manifest, SegmentOpener(keys, manifest))
+        data_key = key.data_key(verified)
+        try:
+            keys = file_keys(verified, data_key)  # (4)
+        finally:
+            data_key.wipe()
+        try:
+            offset = header.manifest_offset(source.size)
+            sealed = source.read(offset, header.manifest_bytes)
+            manifest = open_manifest(keys, sealed, file_bytes=source.size)  # (5)
+            if pin is not None:
+                check_pinned_name(pin, manifest)  # (6)
+            return OpenedFile(source, verified, manifest, SegmentOpener(keys, manifest))
+        finally:
+            keys.wipe()
     except BaseException:
         source.close()
         raise
@@ -252,7 +271,7 @@ def _make_session(
     Library pages are dropped whenever a step has brought in pages that the next
     one does not need: of the interpreter's start, of onnxruntime's, of the probe.
     """
-    manifest, source = opened.manifest, opened.source
+    manifest, source, opener = opened.manifest, opened.source, opened.opener
     sealed = manifest.arena
     strategy, arena_bytes = arena or (sealed.strategy, sealed.initial_bytes)
     drop = process.drop_clean_file_pages if page_drop else _keep_pages
@@ -277,7 +296,7 @@ def _make_session(
         probe_ms = (time.perf_counter() - probe_start_s) * 1e3 if manifest.probe else None
         drop()
         before = process.resident_bytes() or 0
-        loader = BlockLoader(source, opened.opener, n_threads=n_threads)
+        loader = BlockLoader(source, opener, n_threads=n_threads)
         stream = Stream(
             manifest,
             loader,
@@ -287,7 +306,7 @@ def _make_session(
         )
         # The skeletons are views of the opened manifest: with them its memory goes.
         manifest = _without_bytes(manifest)
-        model_id = opened.keys.verified.model_id.hex()
+        model_id = opened.verified.model_id.hex()
         del opened
         drop()
         figures = _place(
@@ -315,6 +334,7 @@ def _make_session(
             stream.close()
         elif loader is not None:
             loader.close()
+        opener.wipe()
         source.close()
         raise
 

@@ -35,7 +35,7 @@ class EngineOpener:
     def facts(self, path: str, data_key: Secret, *, concurrency: int, n_rows: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
         opened = open_file(path, key=DataKey(data_key))
-        opened.source.close()
+        opened.close()
         manifest = opened.manifest
         _check_servable(manifest)
         one = _needs(manifest)
@@ -52,7 +52,7 @@ class EngineOpener:
             full_bytes=one.full_bytes + more + int(batch),
             pass_bytes=passes,
             is_batchable=manifest.rows_independent,
-            model_id=opened.keys.verified.model_id,
+            model_id=opened.verified.model_id,
         )
 
     def open(
@@ -111,7 +111,7 @@ def _needs(manifest: Manifest) -> _Needs:
 
 def _manifest(path: str, data_key: Secret, pin: ModelPin | None) -> Manifest:
     opened = open_file(path, key=DataKey(data_key), pin=pin)
-    opened.source.close()
+    opened.close()
     return opened.manifest
 
 

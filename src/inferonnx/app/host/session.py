@@ -94,7 +94,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Wipe the weights, release everything; a pass under way ends first."""
+        """Wipe the weights and the file's key, release everything; a pass under way ends first."""
         self._stream.close()
         self._source.close()
 

@@ -48,13 +48,13 @@ def wide(tmp_path_factory, key):
 
 def data_key_of(path, key):
     opened = open_file(str(path), key=key)
-    opened.source.close()
-    return key.data_key(opened.keys.verified)
+    opened.close()
+    return key.data_key(opened.verified)
 
 
 def manifest_of(path, key):
     opened = open_file(str(path), key=key)
-    opened.source.close()
+    opened.close()
     return opened.manifest
 
 
@@ -327,8 +327,8 @@ key, total, *paths = sys.argv[1:]
 key = inferonnx.Key.load(key)
 def secret(path):
     opened = open_file(path, key=key)
-    opened.source.close()
-    return key.data_key(opened.keys.verified)
+    opened.close()
+    return key.data_key(opened.verified)
 image = Tensor(dtype=DType.FLOAT, shape=(512, 3, 16, 16), data=bytes(512 * 3 * 256 * 4))
 small = Tensor(dtype=DType.FLOAT, shape=(1, 3, 16, 16), data=bytes(3 * 256 * 4))
 asks = {0: image, 1: small, 2: small}
