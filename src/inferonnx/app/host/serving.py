@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.keys import DataKey
-from inferonnx.app.host.needs import parallel_bytes, sharing_bytes, sharing_calls
+from inferonnx.app.host.needs import growing_bytes, parallel_bytes, sharing_bytes, sharing_calls
 from inferonnx.app.host.opening import open_beside, open_file
 from inferonnx.errors import InfeasibleBudgetError, ModelNotReadyError, TensorError
 from inferonnx.oip import TooLargeError
@@ -43,14 +43,14 @@ class EngineOpener:
         # Rows of a batch have room where calls that run at once would have it.
         at_once = 0 if manifest.rows_independent else parallel_bytes(manifest, concurrency)
         more = max(passes, at_once) - manifest.arena.peak_bytes
-        batch = passes * (_batch_growth(manifest, n_rows) - 1)
+        batch = growing_bytes(manifest, passes) * (_batch_growth(manifest, n_rows) - 1)
         return ModelFacts(
             name=manifest.name,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
             least_bytes=one.least_bytes,
             full_bytes=one.full_bytes + more + int(batch),
-            pass_bytes=passes,
+            pass_bytes=manifest.arena.peak_bytes,
             is_batchable=manifest.rows_independent,
             model_id=opened.verified.model_id,
         )

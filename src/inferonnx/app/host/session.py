@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.growth import growth, powers
+from inferonnx.app.host.needs import growing_bytes
 from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import InfeasibleBudgetError, TensorError, UsageError
 from inferonnx.runtime import process
@@ -82,6 +83,7 @@ class Session:
         self._powers = powers(
             manifest.inputs, manifest.outputs, rows_independent=manifest.rows_independent
         )
+        self._growing_bytes = growing_bytes(manifest, figures.pass_bytes)
         stream.make_room = _room_maker(environment, figures)
         self.model_id = model_id
         self.figures = figures
@@ -191,7 +193,7 @@ class Session:
     def _extra_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         """Return what inputs of these shapes may take beyond what was planned."""
         factor = growth(shapes, self._manifest.planned_shapes, self._powers)
-        return int((factor - 1) * self.figures.pass_bytes)
+        return int((factor - 1) * self._growing_bytes)
 
     def _check_sizes(self, values: Mapping[str, Exported]) -> int:
         """Refuse inputs whose activations the budget may not hold; else return how much more."""
