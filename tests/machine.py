@@ -1,4 +1,4 @@
-"""What a test needs and not every machine has: libaegis, a browser, a proxy, a tracer.
+"""What a test needs and not every machine has: libaegis, programs, the large models.
 
 The README's command passes without them: tests of a suite that isn't there are not
 collected, tests that need a tool are skipped and say what to install. In continuous
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,9 +20,11 @@ from inferonnx.crypto import SUITES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from inferonnx.crypto import Suite
+
+MODELS = Path(os.environ.get("INFERONNX_MODELS") or Path(__file__).parents[1] / "models")
+"""Where models of the zoo are, or are built."""
 
 PACKAGES = {
     "bash": "bash",

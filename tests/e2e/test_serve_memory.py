@@ -2,13 +2,16 @@
 
 import json
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import inferonnx
 from conftest import small_cnn
+from inferonnx import zoo
 from inferonnx.sizes import MIB
+from machine import MODELS
 from served import PATIENCE_S
 from serving import models
 from serving.asking import connection
@@ -103,6 +106,76 @@ class Client(threading.Thread):
             reply = client.getresponse()
             assert reply.status in (400, 413), reply.read()
             reply.read()
+
+
+@pytest.fixture(scope="module")
+def heavy(key, tmp_path_factory):
+    """A model whose passes take most, one whose weights do; each with an input as bytes."""
+    folder = tmp_path_factory.mktemp("heavy")
+    rows = {"deep": 512, "wide": 1}
+    return {
+        name: (
+            models.seal(
+                small_cnn(folder / f"{name}.onnx", channels=channels),
+                *(folder, key),
+                dims={"batch": rows[name]},
+                memory="400MiB",
+            ),
+            bytes(rows[name] * 3 * 16 * 16 * 4),
+        )
+        for name, channels in (("deep", 32), ("wide", 512))
+    }
+
+
+@pytest.mark.parametrize("budget_bytes", [100 * MIB, 116 * MIB])
+def test_models_that_take_turns_leave_nothing_behind(start, heavy, key, budget_bytes):
+    """Weights and the arena of the one go before the other's come: 48 and 27 MiB."""
+    check_turns(start, heavy, key, budget_bytes, n_turns=6)
+
+
+@pytest.mark.slow
+def test_large_models_that_take_turns(start, key, tmp_path):
+    """They took 116 MiB, when a heap kept what the arena of the other had held."""
+    large = {
+        name: (
+            models.seal(Path(zoo.build(name, MODELS).path), tmp_path, key, memory="72MiB"),
+            bytes(3 * 224 * 224 * 4),
+        )
+        for name in ("resnet152-v2-7", "squeezenet1.0-7")
+    }
+    check_turns(start, large, key, 96 * MIB, n_turns=60)
+
+
+def check_turns(start, files, key, budget_bytes, *, n_turns):
+    """Have four clients ask both models in turn, two of them the other one first."""
+    server = start(options=("--allow-anonymous-infer", "--memory", str(budget_bytes)))
+    with inferonnx.Client(server.url, ca=server.ca, insecure_no_attestation=True) as owner:
+        for name, (path, _) in files.items():
+            owner.push(path, key=key)
+            owner.unlock(name, path, key=key)
+    failed = []
+
+    def ask(names):
+        client = connection(server)
+        for name in names * (n_turns // 2):
+            headers = {"Inference-Header-Content-Length": "0"}
+            client.request("POST", f"/v2/models/{name}/infer", files[name][1], headers)
+            reply = client.getresponse()
+            if reply.status != 200:
+                failed.append(reply.read())
+            reply.read()
+        client.close()
+
+    first, second = files
+    orders = [[first, second], [second, first]] * 2
+    clients = [threading.Thread(target=ask, args=(names,)) for names in orders]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert failed == []
+    assert server.status("VmHWM") <= budget_bytes
+    assert server.end() == 0
 
 
 def test_the_budget_is_divided_as_it_is_told(start):

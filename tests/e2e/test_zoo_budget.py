@@ -5,7 +5,6 @@ Two minutes on two cores, and as much again where the models have to be built: i
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +13,8 @@ import pytest
 
 from inferonnx import zoo
 from inferonnx.sizes import MIB
+from machine import MODELS
 
-MODELS = Path(os.environ.get("INFERONNX_MODELS") or Path(__file__).parents[2] / "models")
 BUDGETS_MIB = {
     "squeezenet1.0-7": 72,
     "mobilenetv2-7": 72,

@@ -42,5 +42,6 @@ VERBS = {
     "token": Verb("token", "make a token for clients of a server"),
     "verify": Verb("verify", "compare a sealed model with plain onnxruntime"),
     "zoo": Verb("zoo", "build published models, fetch trained ones"),
+    "paper": Verb("paper", "repeat the paper: its artifact's commands"),
     "bench": Verb("bench", "measure the sealed stream against plain onnxruntime"),
 }

@@ -32,6 +32,12 @@ class Aead(Protocol):
                 belong together; `buffer` is all zeros then.
         """
 
+    def wipe(self) -> None:
+        """Overwrite the key, when all work with it has ended; afterwards every use is an error."""
+
+
+WIPED = "the key was wiped"
+
 
 def wipe(buffer: memoryview) -> None:
     """Overwrite `buffer`, writable contiguous bytes, with zeros."""

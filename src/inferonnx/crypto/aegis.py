@@ -12,13 +12,15 @@ import os.path
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from inferonnx.crypto.aead import wipe
+from inferonnx.crypto.aead import WIPED, wipe
 from inferonnx.errors import AuthenticationError, UnavailableError
 
 if TYPE_CHECKING:
     from inferonnx.crypto.secret import Secret
+
+T = TypeVar("T", bytes, bytearray)
 
 KEY_BYTES = 32
 NONCE_BYTES = 32
@@ -30,7 +32,7 @@ _POINTER, _BYTES, _SIZE = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
 class Aegis256x2:
     """AEGIS-256X2 under one key."""
 
-    __slots__ = ("_key", "_open", "_seal")
+    __slots__ = ("_key", "_key_place", "_open", "_seal")
 
     def __init__(self, key: Secret) -> None:
         """Prepare for `key`, 32 bytes.
@@ -39,17 +41,22 @@ class Aegis256x2:
             UnavailableError: libaegis is not installed.
         """
         library = _library()
-        self._key = _sized(key.reveal(), KEY_BYTES, "key")
+        self._key = key.copy()
+        memory = _sized(self._key.memory, KEY_BYTES, "key")
+        self._key_place: ctypes.Array[ctypes.c_char] | None = (
+            ctypes.c_char * KEY_BYTES
+        ).from_buffer(memory)
         self._seal = library.aegis256x2_encrypt_detached
         self._open = library.aegis256x2_decrypt_detached
 
     def seal_in_place(self, nonce: bytes, aad: bytes, buffer: memoryview) -> bytes:
         """See `Aead.seal_in_place`."""
         _sized(nonce, NONCE_BYTES, "nonce")
+        key = self._held()
         tag = ctypes.create_string_buffer(TAG_BYTES)
         hold, place = _place(buffer)
         size = len(buffer)
-        self._seal(place, tag, TAG_BYTES, place, size, aad, len(aad), nonce, self._key)
+        self._seal(place, tag, TAG_BYTES, place, size, aad, len(aad), nonce, key)
         del hold
         return tag.raw
 
@@ -57,10 +64,11 @@ class Aegis256x2:
         """See `Aead.open_in_place`."""
         _sized(nonce, NONCE_BYTES, "nonce")
         _sized(tag, TAG_BYTES, "tag")
+        key = self._held()
         hold, place = _place(buffer)
         size = len(buffer)
         try:
-            failed = self._open(place, place, size, tag, TAG_BYTES, aad, len(aad), nonce, self._key)
+            failed = self._open(place, place, size, tag, TAG_BYTES, aad, len(aad), nonce, key)
             if failed:
                 raise AuthenticationError
         except BaseException:
@@ -69,6 +77,17 @@ class Aegis256x2:
             raise
         finally:
             del hold
+
+    def wipe(self) -> None:
+        """See `Aead.wipe`."""
+        self._key_place = None
+        self._key.wipe()
+
+    def _held(self) -> ctypes.Array[ctypes.c_char]:
+        place = self._key_place
+        if place is None:
+            raise ValueError(WIPED)
+        return place
 
 
 def is_available() -> bool:
@@ -88,7 +107,7 @@ def _place(buffer: memoryview) -> tuple[object, int | None]:
     return first, ctypes.addressof(first)
 
 
-def _sized(value: bytes, n_bytes: int, what: str) -> bytes:
+def _sized(value: T, n_bytes: int, what: str) -> T:
     # ctypes passes an address without a length: a short value would be read past its end.
     if len(value) != n_bytes:
         raise ValueError(f"AEGIS-256X2 takes a {what} of {n_bytes} bytes, not {len(value)}")
@@ -114,10 +133,10 @@ def _library() -> ctypes.CDLL:
             for what in ("keybytes", "npubbytes", "abytes_max")
         ]
         library.aegis256x2_encrypt_detached.argtypes = (
-            _POINTER, _POINTER, _SIZE, _POINTER, _SIZE, _BYTES, _SIZE, _BYTES, _BYTES,
+            _POINTER, _POINTER, _SIZE, _POINTER, _SIZE, _BYTES, _SIZE, _BYTES, _POINTER,
         )  # fmt: skip
         library.aegis256x2_decrypt_detached.argtypes = (
-            _POINTER, _POINTER, _SIZE, _BYTES, _SIZE, _BYTES, _SIZE, _BYTES, _BYTES,
+            _POINTER, _POINTER, _SIZE, _BYTES, _SIZE, _BYTES, _SIZE, _BYTES, _POINTER,
         )  # fmt: skip
     except (OSError, AttributeError) as error:
         raise _missing() from error

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
-from inferonnx.crypto.aead import wipe
+from inferonnx.crypto.aead import WIPED, wipe
 from inferonnx.errors import AuthenticationError
 
 if TYPE_CHECKING:
     from inferonnx.crypto.secret import Secret
+
+T = TypeVar("T", bytes, bytearray)
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -29,15 +31,16 @@ class AesGcm:
     same bytes, needs no slack behind them, and costs 6 µs a call.
     """
 
-    __slots__ = ("_algorithm",)
+    __slots__ = ("_algorithm", "_key")
 
     def __init__(self, key: Secret) -> None:
         """Prepare for `key`, 32 bytes."""
-        self._algorithm = AES(_sized(key.reveal(), KEY_BYTES, "key"))
+        self._key = key.copy()
+        self._algorithm: AES | None = AES(_sized(self._key.memory, KEY_BYTES, "key"))
 
     def seal_in_place(self, nonce: bytes, aad: bytes, buffer: memoryview) -> bytes:
         """See `Aead.seal_in_place`."""
-        context = Cipher(self._algorithm, GCM(_sized(nonce, NONCE_BYTES, "nonce"))).encryptor()
+        context = self._cipher(GCM(_sized(nonce, NONCE_BYTES, "nonce"))).encryptor()
         context.authenticate_additional_data(aad)
         context.update_into(buffer, buffer)
         context.finalize()
@@ -48,7 +51,7 @@ class AesGcm:
         # The size of the tag is ours to check: GCM accepts a shorter one, which
         # is a weaker one.
         mode = GCM(_sized(nonce, NONCE_BYTES, "nonce"), _sized(tag, TAG_BYTES, "tag"))
-        context = Cipher(self._algorithm, mode).decryptor()
+        context = self._cipher(mode).decryptor()
         context.authenticate_additional_data(aad)
         try:
             context.update_into(buffer, buffer)
@@ -61,8 +64,19 @@ class AesGcm:
                 raise AuthenticationError from error
             raise
 
+    def wipe(self) -> None:
+        """See `Aead.wipe`."""
+        self._algorithm = None
+        self._key.wipe()
 
-def _sized(value: bytes, n_bytes: int, what: str) -> bytes:
+    def _cipher(self, mode: GCM) -> Cipher[GCM]:
+        algorithm = self._algorithm
+        if algorithm is None:
+            raise ValueError(WIPED)
+        return Cipher(algorithm, mode)
+
+
+def _sized(value: T, n_bytes: int, what: str) -> T:
     if len(value) != n_bytes:
         raise ValueError(f"AES-256-GCM takes a {what} of {n_bytes} bytes, not {len(value)}")
     return value

@@ -64,7 +64,9 @@ def hkdf_sha256(key: Secret, *, info: bytes, salt: bytes = b"", n_bytes: int = 3
         salt: Public and not secret; empty means 32 zero bytes, as in the RFC.
         n_bytes: Length of the sub-key, at most 255 * 32.
     """
-    return Secret(HKDF(_ALGORITHM, n_bytes, salt or None, info).derive(key.reveal()))
+    found = Secret(bytes(n_bytes))
+    HKDF(_ALGORITHM, n_bytes, salt or None, info).derive_into(key.memory, found.memory)
+    return found
 
 
 def scrypt(passphrase: bytes, *, salt: bytes, log2_n: int, r: int, p: int) -> Secret:

@@ -27,6 +27,15 @@ class Secret:
         """Return the bytes themselves; a copy that nobody wipes."""
         return bytes(self._value)
 
+    def copy(self) -> Secret:
+        """Return another secret of the same bytes, which is wiped by itself."""
+        return Secret(self._value)
+
+    @property
+    def memory(self) -> bytearray:
+        """The bytes where they are held: nothing is copied, and `wipe` overwrites them."""
+        return self._value
+
     def wipe(self) -> None:
         """Overwrite what is held with zeros."""
         self._value[:] = bytes(len(self._value))

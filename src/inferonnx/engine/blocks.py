@@ -78,12 +78,13 @@ class BlockLoader:
             raise job.failure
 
     def close(self) -> None:
-        """End the helpers."""
+        """End the helpers, and forget the key; nothing is loaded any more."""
         for _ in self._helpers:
             self._jobs.put(None)
         for helper in self._helpers:
             helper.join()
         self._helpers = []
+        self._opener.wipe()
 
     def __del__(self) -> None:
         for _ in getattr(self, "_helpers", ()):  # an interrupt may have come before

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 from inferonnx.engine.events import tell
 from inferonnx.engine.ports import B, V
@@ -50,6 +50,9 @@ class Stream(Generic[V, B]):
 
     Attributes:
         opened_bytes: Bytes of blocks that passes have opened until now.
+        on_event: Told what a pass does, by whichever thread does it.
+        make_room: Told the kind of a call before it runs behind calls of another kind,
+            whose memory is of no use to it.
     """
 
     def __init__(
@@ -85,7 +88,10 @@ class Stream(Generic[V, B]):
         self._ending = threading.Lock()
         self._once_started = once_started
         self.opened_bytes = 0
+        self._kind: object = None
+        self._is_mixed = False
         self.on_event: Listener | None = None
+        self.make_room: Callable[[Any], None] | None = None
         try:
             for i, partition in enumerate(manifest.partitions):
                 self._computations.append(self._make(i, partition))
@@ -139,15 +145,19 @@ class Stream(Generic[V, B]):
             streamed_bytes=sum(streamed),
         )
 
-    def run(self, inputs: Mapping[str, V]) -> list[V]:
+    def run(self, inputs: Mapping[str, V], kind: object = None) -> list[V]:
         """Compute the model's outputs, in the manifest's order.
+
+        Args:
+            inputs: By name.
+            kind: What the memory of a call depends on: the shapes of its inputs.
 
         Raises:
             AuthenticationError: A segment is not what was sealed; nothing is returned.
             EngineError: onnxruntime fails on these inputs.
             UsageError: The stream is closed.
         """
-        call = Call(inputs)
+        call = Call(inputs, kind)
         try:
             self._turns.join(call)
             if call.share:
@@ -223,8 +233,22 @@ class Stream(Generic[V, B]):
         if listener is not None:
             tell(listener, "load", i, start)
 
+    def _expect(self, call: Call[V]) -> None:
+        """Have room made where memory of other kinds would add up with that of `call`.
+
+        Beside calls that still hold theirs it is made again and again, until a call is
+        alone with its kind.
+        """
+        if call.kind != self._kind or self._is_mixed:
+            is_first, self._kind = self._kind is None, call.kind
+            self._is_mixed = self._turns.n_leading > 1
+            if self.make_room is not None and not is_first:
+                self.make_room(call.kind)
+
     def _step(self, i: int, call: Call[V]) -> None:
         """Run partition `i` for one call."""
+        if i == 0 or (call.kind != self._kind and self._turns.at_once == 1):
+            self._expect(call)
         partition, values = self._partitions[i], call.values
         listener = self.on_event
         start = time.perf_counter_ns() if listener is not None else 0

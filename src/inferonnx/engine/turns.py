@@ -55,6 +55,7 @@ class Call(Generic[V]):
 
     Attributes:
         inputs: What it was called with; a pass that is interrupted begins again with them.
+        kind: What its memory depends on: equal for calls that need the same.
         values: What is alive in its pass; in the end its outputs.
         error: Why it ended without them.
         done: Whether nobody needs to work on it any more; the last to be set.
@@ -62,10 +63,11 @@ class Call(Generic[V]):
         gate: Opened when it should look again.
     """
 
-    __slots__ = ("done", "error", "gate", "inputs", "share", "values")
+    __slots__ = ("done", "error", "gate", "inputs", "kind", "share", "values")
 
-    def __init__(self, inputs: Mapping[str, V]) -> None:
+    def __init__(self, inputs: Mapping[str, V], kind: object = None) -> None:
         self.inputs = dict(inputs)
+        self.kind = kind
         self.values: dict[str, V] = {}
         self.error: InferonnxError | None = None
         self.done = False
@@ -101,6 +103,11 @@ class Turns(Generic[V]):
     def n_waiting(self) -> int:
         """How many calls wait for the next pass."""
         return len(self._waiting)
+
+    @property
+    def n_leading(self) -> int:
+        """How many calls lead a pass now."""
+        return len(self._leading)
 
     def join(self, call: Call[V]) -> None:
         """Return when `call` is done by another's pass, or leads those in its `share`.

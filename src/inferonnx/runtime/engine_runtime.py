@@ -18,6 +18,7 @@ class OrtRuntime:
     def __init__(self, environment: Environment) -> None:
         """Compute in `environment`."""
         self._environment = environment
+        environment.prepare_trim()
 
     def computation(self, partition: Partition) -> OrtSession:
         """Make a partition's session from its skeleton."""

@@ -42,6 +42,7 @@ _CALLS: dict[str, tuple[int, tuple[type, ...]]] = {
     "SessionGetOutputCount": (31, (_P, _REF)),
     "SessionGetInputName": (36, (_P, _Z, _P, _REF)),
     "SessionGetOutputName": (37, (_P, _Z, _P, _REF)),
+    "CreateRunOptions": (39, (_REF,)),
     "CreateTensorAsOrtValue": (48, (_P, _P, _Z, _I, _REF)),
     "CreateTensorWithDataAsOrtValue": (49, (_P, _P, _Z, _P, _Z, _I, _REF)),
     "GetTensorMutableData": (51, (_P, _REF)),
@@ -68,6 +69,7 @@ _CALLS: dict[str, tuple[int, tuple[type, ...]]] = {
     "SetGlobalInterOpNumThreads": (148, (_P, _I)),
     "SetGlobalSpinControl": (149, (_P, _I)),
     "CreateArenaCfg": (156, (_Z, _I, _I, _I, _REF)),
+    "AddRunConfigEntry": (165, (_P, _S, _S)),
     "GetResizedStringTensorElementBuffer": (252, (_P, _Z, _Z, _REF)),
 }
 
@@ -77,6 +79,7 @@ _RELEASES = {
     "ReleaseMemoryInfo": 94,
     "ReleaseSession": 95,
     "ReleaseValue": 96,
+    "ReleaseRunOptions": 97,
     "ReleaseTensorTypeAndShapeInfo": 99,
     "ReleaseSessionOptions": 100,
     "ReleaseThreadingOptions": 122,

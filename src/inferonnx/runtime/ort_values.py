@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from inferonnx.errors import EngineError, TensorError
 from inferonnx.runtime.addresses import address_of
 from inferonnx.runtime.ort import Environment, OrtSession, Value
+from inferonnx.runtime.process import fresh_memory
+from inferonnx.runtime.small_models import empty_sequence_model
 from inferonnx.tensors import TEXT_ERRORS, DType, Tensor
 
 if TYPE_CHECKING:
@@ -149,11 +151,11 @@ def _dump_tensor(environment: Environment, value: Value) -> Tensor:
         texts = _dump_strings(environment, value, n_elements)
         return Tensor(dtype=dtype, shape=shape, data=memoryview(b""), strings=texts)
     n_bytes = dtype.n_bytes(n_elements)
-    copy = bytearray(n_bytes)
+    copy = fresh_memory(n_bytes)
     if n_bytes:
         address = api.make("GetTensorMutableData", value.pointer)
         ctypes.memmove((ctypes.c_char * n_bytes).from_buffer(copy), address, n_bytes)
-    return Tensor(dtype=dtype, shape=shape, data=memoryview(copy), strings=None)
+    return Tensor(dtype=dtype, shape=shape, data=copy, strings=None)
 
 
 def _dump_strings(environment: Environment, value: Value, count: int) -> tuple[str, ...]:
@@ -171,28 +173,6 @@ def _dump_strings(environment: Environment, value: Value, count: int) -> tuple[s
         raw[start:stop].decode(errors=TEXT_ERRORS)
         for start, stop in zip(offsets, stops, strict=True)
     )
-
-
-def empty_sequence_model(dtype: DType) -> bytes:
-    """Return an ONNX model of one SequenceEmpty: no inputs, one output of type seq(tensor).
-
-    Written out field by field, since nothing here may import onnx (onnx.proto:
-    ModelProto 1 ir_version, 7 graph, 8 opset_import; GraphProto 1 node, 2 name,
-    12 output; NodeProto 2 output, 4 op_type, 5 attribute).
-    """
-
-    def field(number: int, content: bytes | int) -> bytes:
-        if isinstance(content, int):
-            return bytes([number << 3, content])
-        return bytes([number << 3 | 2, len(content)]) + content
-
-    attribute = field(1, b"dtype") + field(3, int(dtype)) + b"\xa0\x01\x02"  # type 20: INT
-    node = field(2, b"empty") + field(4, b"SequenceEmpty") + field(5, attribute)
-    tensor = field(1, field(1, int(dtype)))
-    sequence = field(4, field(1, tensor))
-    output = field(1, b"empty") + field(2, sequence)
-    graph = field(1, node) + field(2, b"g") + field(12, output)
-    return field(1, 8) + field(7, graph) + field(8, field(2, 17))
 
 
 def _map_parts(mapping: dict[int | str, Exported]) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,8 @@ _DONTDUMP = 16
 _ARENA_MAX = -8
 _PAGE = mmap.PAGESIZE
 
+_LARGE = 1 << 18  # above it a mapping costs less than what a heap would keep
+
 PROC = "/proc/self"
 """Where the kernel tells of this process."""
 
@@ -89,6 +91,17 @@ class PrivateBuffer:
         except BufferError:
             # An error under way still holds slices; the mapping goes with the last of them.
             return
+
+
+def fresh_memory(n_bytes: int) -> memoryview:
+    """Return zeros that go back to the system with their last reference.
+
+    A heap keeps large pieces that were freed, each thread's for itself: with calls from
+    several threads that was half as much again as they held.
+    """
+    if n_bytes < _LARGE:
+        return memoryview(bytearray(n_bytes))
+    return memoryview(mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def forbid_core_dumps() -> None:
@@ -183,6 +196,13 @@ def limit_heaps(n_heaps: int = 1) -> None:
     mallopt = getattr(_LIBC, "mallopt", None)
     if mallopt is not None:
         mallopt(_ARENA_MAX, n_heaps)
+
+
+def trim_heap() -> None:
+    """Give free pages of the heap back to the system, where its C library can."""
+    trim = getattr(_LIBC, "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def has_swap(path: str = "/proc/swaps") -> bool:

@@ -51,6 +51,11 @@ class FileKeys:
     manifest_key: Secret
     segments_key: Secret
 
+    def wipe(self) -> None:
+        """Overwrite both keys; what was made from them keeps its own."""
+        self.manifest_key.wipe()
+        self.segments_key.wipe()
+
 
 def unwrap_data_key(verified: VerifiedHeader, key: OwnerKey) -> Secret:
     """Return the data key of a file, with its owner's key.
@@ -76,12 +81,16 @@ def unwrap_data_key(verified: VerifiedHeader, key: OwnerKey) -> Secret:
             f"{key.public_key.hex()}",
             hint="Get the file again from its owner.",
         )
-    data_key = bytearray(slot.wrapped_key)
-    aead = AES_256_GCM.aead(_wrapping_key(key, slot.wrap_salt))
-    aead.open_in_place(  # (3) S-21
-        AES_256_GCM.nonce(0), verified.model_id, slot.wrap_tag, memoryview(data_key)
-    )
-    secret = Secret(data_key)
+    secret = Secret(slot.wrapped_key)
+    wrapping_key = _wrapping_key(key, slot.wrap_salt)
+    aead = AES_256_GCM.aead(wrapping_key)
+    try:
+        aead.open_in_place(  # (3) S-21
+            AES_256_GCM.nonce(0), verified.model_id, slot.wrap_tag, memoryview(secret.memory)
+        )
+    finally:
+        aead.wipe()
+        wrapping_key.wipe()
     _check_commitment(verified, secret)  # (4) S-16
     return secret
 

@@ -158,8 +158,8 @@ class Memory:
         least_bytes: Least budget that works.
         floor_bytes: Process with everything but weights and activations.
         session_bytes: Of it, the sessions of all partitions.
-        call_bytes: What a call that waits its turn in a shared pass holds: its inputs,
-            outputs and the values that cross the widest cut.
+        call_bytes: What a call holds beside the one that runs: its inputs, its outputs,
+            and the values that cross the widest cut or the copy of its outputs.
     """
 
     budget_bytes: int

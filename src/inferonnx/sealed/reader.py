@@ -48,7 +48,10 @@ def open_manifest(keys: FileKeys, sealed: bytearray, *, file_bytes: int) -> Mani
     plain = memoryview(sealed)[: -suite.tag_bytes]
     tag = bytes(sealed[-suite.tag_bytes :])
     aad = manifest_aad(suite, header.commitment, n_bytes=header.manifest_bytes)
-    aead.open_in_place(suite.nonce(0), aad, tag, plain)  # (2) S-27
+    try:
+        aead.open_in_place(suite.nonce(0), aad, tag, plain)  # (2) S-27
+    finally:
+        aead.wipe()
     manifest = parse_manifest(plain, tag_bytes=suite.tag_bytes)  # (3) S-27: not before (2)
     if SegmentTable.of_manifest(manifest).end != offset:  # (4) S-35
         raise AuthenticationError

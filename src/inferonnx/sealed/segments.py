@@ -116,3 +116,7 @@ class SegmentOpener:
             suite, self._commitment, index=index, n_segments=table.n_segments, n_bytes=n_bytes
         )
         self._aead.open_in_place(suite.nonce(index), aad, tag, buffer)  # S-24, S-25
+
+    def wipe(self) -> None:
+        """Overwrite its key, when nothing is opened any more."""
+        self._aead.wipe()

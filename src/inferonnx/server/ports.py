@@ -22,7 +22,7 @@ class ModelFacts(NamedTuple):
         least_bytes: Least share of memory in which it runs, for one call at a time.
         full_bytes: Share at which it streams nothing, all calls that may share a pass do,
             and the most rows of a batch or request have room; more has no use.
-        pass_bytes: What its passes take at most, for all those calls.
+        pass_bytes: What its passes take in any share, one call at a time.
         is_batchable: The first axis of all inputs and outputs is a batch, whose rows do
             not change each other: requests may be joined.
         model_id: Of the file that was read.

@@ -190,3 +190,22 @@ def test_aes_256_gcm_has_its_known_answer():
         "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
     )
     assert tag.hex() == "76fc6ece0f4e1768cddf8853bb2d551b"
+
+
+@EACH_SUITE
+def test_a_key_that_is_wiped_seals_and_opens_nothing_more(suite):
+    given = Secret(KEY.reveal())
+    aead, nonce, buffer = suite.aead(given), suite.nonce(0), bytearray(b"weights")
+    held = aead._key.memory
+    assert held == given.memory
+    tag = aead.seal_in_place(nonce, b"", memoryview(buffer))
+    sealed = bytes(buffer)
+    aead.wipe()
+    aead.wipe()  # again does nothing
+    assert not any(held)
+    assert given == KEY  # its own copy was wiped
+    with pytest.raises(ValueError, match="wiped"):
+        aead.seal_in_place(nonce, b"", memoryview(buffer))
+    with pytest.raises(ValueError, match="wiped"):
+        aead.open_in_place(nonce, b"", tag, memoryview(buffer))
+    assert buffer == sealed

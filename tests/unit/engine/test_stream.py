@@ -326,9 +326,13 @@ def test_every_segment_is_told_by_the_thread_that_read_and_opened_it(sealed, n_t
     stream, source, _ = opened(sealed, n_threads=n_threads)
     stream.place(frozenset({0}), slots=1)
     read, readers = source.read_into, {}
+    table = stream._loader._opener.table
+    first, second, *_ = map(table.offset, table.block_segments(1))
+    meeting = threading.Barrier(2 if n_threads > 1 else 1)
 
     def watched(offset, view):
-        time.sleep(0.002)  # so that helpers get some too
+        if offset in (first, second):
+            meeting.wait(30)  # so that helpers get some too
         readers[offset] = threading.get_native_id()
         read(offset, view)
 
@@ -341,7 +345,6 @@ def test_every_segment_is_told_by_the_thread_that_read_and_opened_it(sealed, n_t
         before = time.perf_counter_ns()
         stream.run({"v0": 1})
         after = time.perf_counter_ns()
-        table = stream._loader._opener.table
         expected = {
             (what, i, segment)
             for i, n_bytes in enumerate(blocks)

@@ -228,6 +228,60 @@ def test_the_first_to_come_is_the_first_to_go(stream):
         thread.join(10)
 
 
+def test_room_is_made_where_calls_of_another_kind_come(sealed):  # noqa: F811
+    stream, _, _ = opened(sealed, runtime=CountingRuntime())
+    stream.place(frozenset(), slots=1)
+    told = []
+    stream.make_room = told.append
+    for kind in ("small", "small", "large", "large", "small"):
+        stream.run({"v0": 1}, kind)
+    assert told == ["large", "small"]  # nothing is there before the first
+    stream.close()
+
+
+def test_room_is_made_between_the_calls_of_one_pass_too(sealed):  # noqa: F811
+    stream, _, runtime = opened(sealed, runtime=CountingRuntime())
+    stream.place(frozenset(), slots=3)
+    stream.run({"v0": 0}, "small")
+    told, gate = [], threading.Event()
+    stream.make_room = told.append
+    runtime.during = lambda _: gate.wait(10)
+    threads = []
+    for i, kind in enumerate(("small", "small", "large", "small")):
+        call = threading.Thread(target=lambda i=i, kind=kind: stream.run({"v0": i}, kind))
+        threads.append(call)
+        call.start()
+        while stream._turns.n_waiting + stream._turns.n_leading <= i:
+            time.sleep(0.0005)
+    gate.set()
+    for thread in threads:
+        thread.join(10)
+    # The first ran alone; the pass of the other three changes twice in each partition.
+    assert told == ["large", "small"] * len(SIZES)
+    stream.close()
+
+
+def test_room_is_made_until_a_call_is_alone_with_its_kind(stream):
+    stream.run({"v0": 0}, "small")
+    told, meeting = [], threading.Barrier(2)
+    stream.make_room = told.append
+    stream.runtime.during = lambda _: meeting.wait(10)
+    at_once(
+        lambda: stream.run({"v0": 1}, "small"),
+        lambda: stream.run({"v0": 2}, "large"),
+    )
+    stream.runtime.during = None
+    assert set(told) <= {"small", "large"}
+    assert "large" in told
+    told.clear()
+    stream.run({"v0": 3}, "large")  # beside it there may be what "small" left
+    stream.run({"v0": 4}, "large")
+    stream.run({"v0": 5}, "large")
+    assert told in (["large"], [])
+    stream.run({"v0": 6}, "small")
+    assert told[-1] == "small"
+
+
 Program = st.lists(st.sampled_from(["good", "good", "good", "bad", "interrupt"]), max_size=6)
 
 

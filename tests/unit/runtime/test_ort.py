@@ -1,5 +1,7 @@
 import array
 import gc
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -148,6 +150,50 @@ def test_an_environment_on_its_way_out_is_given_to_nobody(monkeypatch, floats):
     first.join()
     second.join()
     monkeypatch.undo()
-    assert order[:3] == ["SessionOptions", "MemoryInfo", "Env"]
+    ended = order[: order.index("Env") + 1]  # what trims an arena may be part of it
+    assert ended[-3:] == ["SessionOptions", "MemoryInfo", "Env"]
     assert order[-1] == "acquired"
     assert dump(held[0], load(held[0], [floats(1)])) == [floats(1)]
+
+
+GROWING = """
+import array, sys
+from onnx import helper
+from inferonnx.runtime.ort import Environment, OrtSession
+from inferonnx.runtime.ort_values import load
+from inferonnx.runtime.process import resident_bytes
+from inferonnx.tensors import DType, Tensor
+
+info = helper.make_tensor_value_info
+graph = helper.make_graph(
+    [helper.make_node("Neg", ["x"], ["a"]), helper.make_node("Neg", ["a"], ["y"])],
+    "g", [info("x", 1, ["n"])], [info("y", 1, ["n"])],
+)
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+environment = Environment.acquire(n_threads=1, spin=False, arena_strategy=1, arena_bytes=0)
+environment.prepare_trim()
+session = OrtSession(environment, model.SerializeToString())
+def run(n):
+    data = memoryview(array.array("f", bytes(4 * n))).cast("B")
+    session.run([load(environment, Tensor(dtype=DType.FLOAT, shape=(n,), data=data))])
+run(1)
+first = resident_bytes()
+for i in range(1, 17):
+    run(i << 18)  # 1 to 16 MiB
+grown = resident_bytes()
+environment.trim()
+trimmed = resident_bytes()
+run(1 << 18)  # and goes on
+for i in range(1, 17):
+    run(i << 18)
+del session, environment
+print(first, grown, trimmed, resident_bytes())
+"""
+
+
+def test_what_sizes_left_in_the_arena_is_given_back():
+    done = subprocess.run([sys.executable, "-c", GROWING], stdout=subprocess.PIPE, check=True)
+    first, grown, trimmed, ended = map(int, done.stdout.split())
+    assert grown > first + (60 << 20)  # each size has left its own
+    assert trimmed < first + (2 << 20)
+    assert ended < first + (2 << 20)  # and nothing outlives the environment

@@ -3,7 +3,8 @@ import pytest
 from onnx import helper
 
 from inferonnx.runtime.ort import OrtSession
-from inferonnx.runtime.ort_values import dump, empty_sequence_model, load
+from inferonnx.runtime.ort_values import dump, load
+from inferonnx.runtime.small_models import empty_sequence_model
 from inferonnx.tensors import TEXT_ERRORS, DType, Tensor
 
 

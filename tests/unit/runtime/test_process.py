@@ -33,6 +33,28 @@ def test_a_buffer_is_private_writable_and_gone_after_close():
         buffer.view[0]
 
 
+@pytest.mark.parametrize("n_bytes", [0, 1, (1 << 18) - 1, 1 << 18, 5_000_000])
+def test_fresh_memory_is_zeros_that_can_be_written(n_bytes):
+    memory = process.fresh_memory(n_bytes)
+    assert len(memory) == n_bytes
+    assert not any(memory)
+    if n_bytes:
+        memory[-1] = 7
+        assert memory[-1] == 7
+
+
+def test_large_fresh_memory_goes_with_its_last_reference():
+    memory = process.fresh_memory(64 << 20)
+    for at in range(0, len(memory), 4096):
+        memory[at] = 1
+    held = process.resident_bytes()
+    part = memory[:10]
+    del memory
+    assert process.resident_bytes() > held - (1 << 20)  # a part holds all of it
+    del part
+    assert process.resident_bytes() < held - (60 << 20)
+
+
 def test_peak_is_at_least_what_is_resident():
     assert process.peak_resident_bytes() >= process.resident_bytes() > 1 << 20
 

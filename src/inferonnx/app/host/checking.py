@@ -38,10 +38,10 @@ def inspect(path: str, *, key: Key | None = None) -> dict[str, Any]:
             source.close()
     opened = open_file(path, key=key)
     try:
-        facts = describe_header(opened.keys.verified, file_bytes=opened.source.size)
+        facts = describe_header(opened.verified, file_bytes=opened.source.size)
         return facts | describe_manifest(opened.manifest)
     finally:
-        opened.source.close()
+        opened.close()
 
 
 def check(
@@ -65,7 +65,7 @@ def check(
     opened = open_file(path, key=key) if key else None
     source = opened.source if opened else FileSource(path)
     try:
-        verified = opened.keys.verified if opened else _verified(source)  # (1)
+        verified = opened.verified if opened else _verified(source)  # (1)
         checker = FileCheck(
             verified, file_bytes=source.size, opener=opened.opener if opened else None
         )
@@ -79,7 +79,7 @@ def check(
         n_opened = checker.n_opened if opened else None
         file_bytes = source.size
     finally:
-        source.close()
+        (opened or source).close()
     return {
         "model_id": verified.model_id.hex(),
         "owner": verified.header.owner.hex(),
@@ -95,7 +95,7 @@ def _run_check(path: str, key: Key) -> str:
 
     opened = open_file(path, key=key)
     vector = opened.manifest.check
-    opened.source.close()
+    opened.close()
     if vector is None:
         return NO_VECTOR
     inputs = {name: parse_npy(bytes(data)) for name, data in vector.inputs.items()}

@@ -119,5 +119,5 @@ class DataKey:
         self._secret = secret
 
     def data_key(self, _verified: VerifiedHeader) -> Secret:
-        """Return the data key; whether it is this file's, the header's commitment tells."""
-        return self._secret
+        """Return a copy of it; whether it is this file's, the header's commitment tells."""
+        return self._secret.copy()

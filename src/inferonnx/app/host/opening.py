@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from inferonnx.app.host.needs import parallel_bytes, sharing_bytes
 from inferonnx.app.host.session import Figures, Session
 from inferonnx.app.host.target import check_target
 from inferonnx.engine import BlockLoader, Stream
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from inferonnx.app.host.keys import DataKey, Key
     from inferonnx.runtime.ort import Value
     from inferonnx.runtime.process import PrivateBuffer
-    from inferonnx.sealed import FileKeys, Manifest, Pin
+    from inferonnx.sealed import Manifest, Pin, VerifiedHeader
 
 SPIN_BELOW_US = 30_000
 """A pass shorter than this gains more from workers that spin than it loses (docs/memory.md)."""
@@ -52,12 +53,24 @@ NO_BUDGET_BYTES = 1 << 62
 
 
 class OpenedFile(NamedTuple):
-    """A sealed file whose header and manifest are authentic."""
+    """A sealed file whose header and manifest are authentic.
+
+    Attributes:
+        source: The file.
+        verified: Its header.
+        manifest: Opened; blobs of it are views of its bytes.
+        opener: Opens its segments, and holds the last key that is left: close or wipe it.
+    """
 
     source: FileSource
-    keys: FileKeys
+    verified: VerifiedHeader
     manifest: Manifest
     opener: SegmentOpener
+
+    def close(self) -> None:
+        """Close the file and forget its key."""
+        self.source.close()
+        self.opener.wipe()
 
 
 def open_file(path: str, *, key: Key | DataKey, pin: Pin | None = None) -> OpenedFile:
@@ -78,13 +91,20 @@ def open_file(path: str, *, key: Key | DataKey, pin: Pin | None = None) -> Opene
         verified = verify_header(header)  # (2)
         if pin is not None:
             check_pin(pin, verified)  # (3)
-        keys = file_keys(verified, key.data_key(verified))  # (4)
-        offset = header.manifest_offset(source.size)
-        sealed = source.read(offset, header.manifest_bytes)
-        manifest = open_manifest(keys, sealed, file_bytes=source.size)  # (5)
-        if pin is not None:
-            check_pinned_name(pin, manifest)  # (6)
-        return OpenedFile(source, keys, manifest, SegmentOpener(keys, manifest))
+        data_key = key.data_key(verified)
+        try:
+            keys = file_keys(verified, data_key)  # (4)
+        finally:
+            data_key.wipe()
+        try:
+            offset = header.manifest_offset(source.size)
+            sealed = source.read(offset, header.manifest_bytes)
+            manifest = open_manifest(keys, sealed, file_bytes=source.size)  # (5)
+            if pin is not None:
+                check_pinned_name(pin, manifest)  # (6)
+            return OpenedFile(source, verified, manifest, SegmentOpener(keys, manifest))
+        finally:
+            keys.wipe()
     except BaseException:
         source.close()
         raise
@@ -120,8 +140,8 @@ def open(  # noqa: A001 - the name that users of files and archives know
             "owner=<hex>,release=<least>,name=<name>".
         threads: Threads that open and compute. Default: the cores of the process.
         concurrency: How many waiting calls may share a pass over the weights, or run at
-            once where all weights are resident (no more than there are threads); memory
-            is kept for their activations. Others wait for the next pass.
+            once where all weights are resident (fewer where the budget does not hold
+            their activations); memory is kept for them. Others wait for the next pass.
         as_numpy: Return numpy arrays where numpy is installed.
         page_drop: Let go of clean pages of libraries once they have started.
         spin: Whether idle workers spin. Default: for passes of less than 30 ms, and where
@@ -251,7 +271,7 @@ def _make_session(
     Library pages are dropped whenever a step has brought in pages that the next
     one does not need: of the interpreter's start, of onnxruntime's, of the probe.
     """
-    manifest, source = opened.manifest, opened.source
+    manifest, source, opener = opened.manifest, opened.source, opened.opener
     sealed = manifest.arena
     strategy, arena_bytes = arena or (sealed.strategy, sealed.initial_bytes)
     drop = process.drop_clean_file_pages if page_drop else _keep_pages
@@ -276,7 +296,7 @@ def _make_session(
         probe_ms = (time.perf_counter() - probe_start_s) * 1e3 if manifest.probe else None
         drop()
         before = process.resident_bytes() or 0
-        loader = BlockLoader(source, opened.opener, n_threads=n_threads)
+        loader = BlockLoader(source, opener, n_threads=n_threads)
         stream = Stream(
             manifest,
             loader,
@@ -286,7 +306,7 @@ def _make_session(
         )
         # The skeletons are views of the opened manifest: with them its memory goes.
         manifest = _without_bytes(manifest)
-        model_id = opened.keys.verified.model_id.hex()
+        model_id = opened.verified.model_id.hex()
         del opened
         drop()
         figures = _place(
@@ -294,7 +314,6 @@ def _make_session(
             manifest,
             budget,
             concurrency=concurrency,
-            n_threads=n_threads,
             session_bytes=max(0, (process.resident_bytes() or 0) - before),
             start_s=start_s,
             probe_ms=probe_ms,
@@ -315,6 +334,7 @@ def _make_session(
             stream.close()
         elif loader is not None:
             loader.close()
+        opener.wipe()
         source.close()
         raise
 
@@ -325,7 +345,6 @@ def _place(
     budget: int | None,
     *,
     concurrency: int,
-    n_threads: int,
     session_bytes: int,
     start_s: float,
     probe_ms: float | None,
@@ -339,7 +358,6 @@ def _place(
         manifest: Blocks and measured figures.
         budget: Bytes; None streams everything and promises nothing.
         concurrency: Calls that may share a pass, or run at once.
-        n_threads: Threads that compute; more calls at once would gain nothing.
         session_bytes: What making the sessions took.
         start_s: When opening began, by the performance counter.
         probe_ms: What the probe took; None where the file has none.
@@ -350,7 +368,7 @@ def _place(
         InfeasibleBudgetError: The budget does not hold floor, pass and largest block,
             or opening itself took more.
     """
-    memory, pass_bytes = manifest.memory, manifest.arena.peak_bytes
+    memory = manifest.memory
     peak_now, floor = process.peak_resident_bytes(), process.resident_bytes()
     measured = peak_now is not None and floor is not None
     # Where there are no such figures, those that were measured while sealing count: the
@@ -364,7 +382,7 @@ def _place(
         # Others come, go and run: neither is this model's what came since it began to
         # open, nor has it reached the peak alone.
         budget, opening_peak = floor - memory.session_bytes + share_bytes, 0
-    sharing = pass_bytes + (concurrency - 1) * memory.call_bytes
+    sharing = sharing_bytes(manifest, concurrency)
     blocks = [partition.block_bytes for partition in manifest.partitions]
     if budget is None:
         resident, buffer_bytes = frozenset[int](), max(blocks, default=0)
@@ -372,12 +390,12 @@ def _place(
     else:
         resident, buffer_bytes = _residency(blocks, budget, floor + sharing, opening_peak)
     used = buffer_bytes + sum(blocks[i] for i in resident)
-    beside = _beside_bytes(manifest)
     n_parallel = 1
     if not buffer_bytes:
-        left = budget - floor - used - pass_bytes
-        n_parallel += max(0, min(concurrency - 1, n_threads - 1, left // beside))
-    pass_bytes = max(sharing, pass_bytes + (n_parallel - 1) * beside)
+        fits = budget - floor - used
+        for more in range(2, concurrency + 1):
+            n_parallel = more if parallel_bytes(manifest, more) <= fits else n_parallel
+    pass_bytes = max(sharing, parallel_bytes(manifest, n_parallel))
     stream.place(resident, slots=concurrency, n_parallel=n_parallel)
     return Figures(
         **stream.figures._asdict(),
@@ -392,13 +410,6 @@ def _place(
         probe_ms=probe_ms,
         measured=measured,
     )
-
-
-def _beside_bytes(manifest: Manifest) -> int:
-    """Return what a call needs that runs beside another: less than the first (docs/memory.md)."""
-    activations = max((p.activation_bytes for p in manifest.partitions), default=0)
-    own = activations * 5 // 4 + manifest.memory.call_bytes
-    return max(1, min(own, manifest.arena.peak_bytes))
 
 
 def _residency(
@@ -438,8 +449,7 @@ def _spins(manifest: Manifest, budget: int | None, concurrency: int) -> bool:
     memory = manifest.memory
     all_resident = (
         memory.floor_bytes
-        + manifest.arena.peak_bytes
-        + (concurrency - 1) * memory.call_bytes
+        + sharing_bytes(manifest, concurrency)
         + sum(partition.block_bytes for partition in manifest.partitions)
     )
     if budget is not None and all_resident <= budget:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.keys import DataKey
+from inferonnx.app.host.needs import growing_bytes, parallel_bytes, sharing_bytes, sharing_calls
 from inferonnx.app.host.opening import open_beside, open_file
 from inferonnx.errors import InfeasibleBudgetError, ModelNotReadyError, TensorError
 from inferonnx.oip import TooLargeError
@@ -34,22 +35,24 @@ class EngineOpener:
     def facts(self, path: str, data_key: Secret, *, concurrency: int, n_rows: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
         opened = open_file(path, key=DataKey(data_key))
-        opened.source.close()
+        opened.close()
         manifest = opened.manifest
         _check_servable(manifest)
         one = _needs(manifest)
-        waiting = (concurrency - 1) * manifest.memory.call_bytes
-        passes = manifest.arena.peak_bytes + waiting
-        batch = passes * (_batch_growth(manifest, n_rows) - 1)
+        passes = sharing_bytes(manifest, concurrency)
+        # Rows of a batch have room where calls that run at once would have it.
+        at_once = 0 if manifest.rows_independent else parallel_bytes(manifest, concurrency)
+        more = max(passes, at_once) - manifest.arena.peak_bytes
+        batch = growing_bytes(manifest, passes) * (_batch_growth(manifest, n_rows) - 1)
         return ModelFacts(
             name=manifest.name,
             inputs=manifest.inputs,
             outputs=manifest.outputs,
             least_bytes=one.least_bytes,
-            full_bytes=one.full_bytes + waiting + int(batch),
-            pass_bytes=passes,
+            full_bytes=one.full_bytes + more + int(batch),
+            pass_bytes=manifest.arena.peak_bytes,
             is_batchable=manifest.rows_independent,
-            model_id=opened.keys.verified.model_id,
+            model_id=opened.verified.model_id,
         )
 
     def open(
@@ -73,7 +76,7 @@ class EngineOpener:
         pin = ModelPin(model_id=model_id) if model_id else None
         manifest = _manifest(path, data_key, pin)
         needs = _needs(manifest)
-        calls = 1 + max(0, share_bytes - needs.least_bytes) // max(1, manifest.memory.call_bytes)
+        calls = sharing_calls(manifest, share_bytes - needs.least_bytes, concurrency)
         if manifest.rows_independent and share_bytes >= needs.full_bytes:
             calls = 1  # nothing is read that calls could share; what is left is for batches
         session = open_beside(
@@ -81,7 +84,7 @@ class EngineOpener:
             key=DataKey(data_key),
             pin=pin,
             share_bytes=share_bytes,
-            concurrency=min(calls, concurrency),
+            concurrency=calls,
             threads=self._threads,
             page_drop=self._page_drop,
             spin=self._spin,
@@ -108,7 +111,7 @@ def _needs(manifest: Manifest) -> _Needs:
 
 def _manifest(path: str, data_key: Secret, pin: ModelPin | None) -> Manifest:
     opened = open_file(path, key=DataKey(data_key), pin=pin)
-    opened.source.close()
+    opened.close()
     return opened.manifest
 
 

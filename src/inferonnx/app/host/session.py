@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
+from inferonnx.app.host.growth import growth, powers
+from inferonnx.app.host.needs import growing_bytes
 from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import InfeasibleBudgetError, TensorError, UsageError
+from inferonnx.runtime import process
 from inferonnx.runtime.ort_values import dump, load
 from inferonnx.sizes import format_size
 from inferonnx.tensors import Tensor
@@ -78,6 +80,11 @@ class Session:
         self._stream = stream
         self._manifest = manifest
         self._as_numpy = as_numpy
+        self._powers = powers(
+            manifest.inputs, manifest.outputs, rows_independent=manifest.rows_independent
+        )
+        self._growing_bytes = growing_bytes(manifest, figures.pass_bytes)
+        stream.make_room = _room_maker(environment, figures)
         self.model_id = model_id
         self.figures = figures
 
@@ -89,7 +96,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Wipe the weights, release everything; a pass under way ends first."""
+        """Wipe the weights and the file's key, release everything; a pass under way ends first."""
         self._stream.close()
         self._source.close()
 
@@ -149,12 +156,13 @@ class Session:
                 f"the model has no output {unknown[0]!r}", hint=f"It has: {', '.join(names)}."
             )
         values = self._checked(inputs)
-        self._check_sizes(values)
+        kind = Kind(tuple(map(_sizes, values.values())), self._check_sizes(values))
         results = self._stream.run(
             {
                 value.name: load(self._environment, values[value.name], value.type)
                 for value in self.get_inputs()
-            }
+            },
+            kind,
         )
         by_name = dict(zip(names, results, strict=True))
         del results
@@ -184,11 +192,11 @@ class Session:
 
     def _extra_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         """Return what inputs of these shapes may take beyond what was planned."""
-        growth = _growth(shapes, self._manifest.planned_shapes)
-        return int((growth - 1) * self.figures.pass_bytes)
+        factor = growth(shapes, self._manifest.planned_shapes, self._powers)
+        return int((factor - 1) * self._growing_bytes)
 
-    def _check_sizes(self, values: Mapping[str, Exported]) -> None:
-        """Refuse inputs whose activations the budget may not hold."""
+    def _check_sizes(self, values: Mapping[str, Exported]) -> int:
+        """Refuse inputs whose activations the budget may not hold; else return how much more."""
         figures = self.figures
         shapes = {name: v.shape for name, v in values.items() if isinstance(v, Tensor)}
         extra = self._extra_bytes(shapes)
@@ -201,6 +209,7 @@ class Session:
                 budget_bytes=figures.budget_bytes,
                 hint="Open with more memory, or seal with --dim or --input for these shapes.",
             )
+        return extra
 
     def _give(self, value: Exported) -> object:
         if not self._as_numpy:
@@ -210,26 +219,31 @@ class Session:
         return to_numpy(value)
 
 
-def _growth(
-    shapes: Mapping[str, tuple[int, ...]], planned_shapes: Mapping[str, tuple[int, ...]]
-) -> float:
-    """Return by how much activations may grow beside the plan; 1 when no input is larger.
+class Kind(NamedTuple):
+    """What the memory of a call depends on."""
 
-    Linear in the first axis where it grew by one factor for all inputs (a batch),
-    quadratic in every other axis, since attention scores grow with the square of a
-    sequence; different factors multiply. An input of another rank counts by the
-    square of its elements. Sequences and maps have no planned shape and are not
-    counted (docs/memory.md).
+    sizes: tuple[object, ...]
+    extra_bytes: int
+
+
+def _sizes(value: Exported) -> object:
+    """Return the shape of a tensor, or those of a list's or dict's parts."""
+    if isinstance(value, Tensor):
+        return value.shape
+    return tuple(map(_sizes, value.values() if isinstance(value, dict) else value or ()))
+
+
+def _room_maker(environment: Environment, figures: Figures) -> Callable[[Kind], None]:
+    """Return what trims the arena when a call of another kind might not fit beside what it keeps.
+
+    An arena gives nothing back by itself: what inputs of each size have left in it would
+    add up (docs/memory.md).
     """
-    batches, others = {1.0}, {1.0}
-    for name, shape in shapes.items():
-        planned = planned_shapes.get(name)
-        if planned is None:
-            continue
-        if len(planned) != len(shape):
-            others.add(max(1.0, prod(shape) / max(1, prod(planned))))
-            continue
-        for axis, (mine, theirs) in enumerate(zip(shape, planned, strict=True)):
-            (others if axis else batches).add(max(1.0, mine / max(1, theirs)))
-    batch_power = 1 if len(batches) <= 2 else 2
-    return prod(factor**batch_power for factor in batches) * prod(f * f for f in others)
+
+    def make_room(kind: Kind) -> None:
+        held = process.resident_bytes()
+        needed = figures.pass_bytes + kind.extra_bytes
+        if held is None or held + needed > figures.budget_bytes:
+            environment.trim()
+
+    return make_room

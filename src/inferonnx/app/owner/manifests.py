@@ -79,8 +79,7 @@ def manifest_of(
             least_bytes=figures.least_bytes,
             floor_bytes=figures.floor_bytes,
             session_bytes=figures.session_bytes,
-            call_bytes=_widest_cut_bytes(draft)
-            + sum(map(n_bytes, [*(sample or {}).values(), *(outputs or {}).values()])),
+            call_bytes=_call_bytes(draft, sample or {}, outputs or {}),
         ),
         planned_shapes=shapes,
         rows_independent=prepared.rows_independent,
@@ -100,6 +99,18 @@ def _timed(
         replace(partition, time_us=round(seconds * 1e6))
         for partition, seconds in zip(partitions, compute_s, strict=True)
     )
+
+
+def _call_bytes(
+    draft: SealDraft, sample: Mapping[str, Exported], outputs: Mapping[str, Exported]
+) -> int:
+    """Return what a call holds beside the one that runs.
+
+    In its pass: what crosses the widest cut, and outputs that are there already. Behind
+    it: its outputs, and the copy of them that its caller gets, while the next pass runs.
+    """
+    in_bytes, out_bytes = (sum(map(n_bytes, v.values())) for v in (sample, outputs))
+    return in_bytes + out_bytes + max(_widest_cut_bytes(draft), out_bytes)
 
 
 def _widest_cut_bytes(draft: SealDraft) -> int:

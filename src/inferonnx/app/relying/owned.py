@@ -59,6 +59,7 @@ class OwnedFile:
             start = header.manifest_offset(size)
             sealed = self.source.read(start, header.manifest_bytes)
             self.name = open_manifest(keys, sealed, file_bytes=size).name
+            keys.wipe()
         except BaseException:
             self.source.close()
             raise

@@ -11,7 +11,6 @@ import pytest
 import inferonnx
 from inferonnx.app import ModelPin, ReleasePin
 from inferonnx.app.host.opening import open_unplanned
-from inferonnx.app.host.session import _growth
 from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import (
     AuthenticationError,
@@ -140,9 +139,7 @@ def test_calls_of_many_threads_get_their_own_answers(sealed_cnn, key, plain, con
     rng = np.random.default_rng(3)
     images = [rng.standard_normal((1, 3, 16, 16)).astype(np.float32) for _ in range(8)]
     answers = {}
-    with inferonnx.open(
-        sealed_cnn, key=key, memory=PLENTY, concurrency=concurrency, threads=4
-    ) as session:
+    with inferonnx.open(sealed_cnn, key=key, memory=PLENTY, concurrency=concurrency) as session:
 
         def work(i):
             for _ in range(5):
@@ -177,7 +174,7 @@ path, key, memory, concurrency = sys.argv[1:]
 image = Tensor(dtype=DType.FLOAT, shape=(128, 3, 16, 16), data=memoryview(bytes(128 * 3 * 1024)))
 calls = int(concurrency)
 with open_sealed(
-    path, key=Key.load(key), memory=memory, concurrency=calls, threads=calls, as_numpy=False
+    path, key=Key.load(key), memory=memory, concurrency=calls, as_numpy=False
 ) as session:
     session.run(None, {"image": image})
     meet = threading.Barrier(calls)
@@ -220,7 +217,7 @@ def test_calls_run_at_once_only_where_all_is_resident(sealed_batch, key):
     with inferonnx.open(sealed_batch, key=key, memory=PLENTY) as session:
         alone = session.figures
         assert alone.n_parallel == alone.concurrency == 1
-    with inferonnx.open(sealed_batch, key=key, memory=PLENTY, concurrency=8, threads=3) as session:
+    with inferonnx.open(sealed_batch, key=key, memory=PLENTY, concurrency=3) as session:
         assert session.figures.n_parallel == 3
         assert session.figures.pass_bytes > alone.pass_bytes + 2 * 8 * 2**20  # activations
     with open_unplanned(str(sealed_batch), key=key) as session:
@@ -330,26 +327,6 @@ def test_a_budget_that_nothing_streams_into_is_kept_too(key, tmp_path):
         held = session.figures.floor_bytes
     with pytest.raises(InfeasibleBudgetError):
         inferonnx.open(tmp_path / "relu.sealed", key=key, memory=held // 2)
-
-
-@pytest.mark.parametrize(
-    ("shape", "growth"),
-    [
-        ((1, 3, 16, 16), 1),
-        ((1, 3, 8, 8), 1),
-        ((4, 3, 16, 16), 4),
-        ((1, 3, 32, 16), 4),
-        ((2, 3, 32, 32), 2 * 4),
-        ((16, 16), 1),
-        ((4, 16, 16, 16, 3), 64**2),
-    ],
-)
-def test_how_larger_inputs_are_reckoned(shape, growth):
-    assert _growth({"x": shape}, {"x": (1, 3, 16, 16)}) == growth
-
-
-def test_two_inputs_that_grow_apart_multiply():
-    assert _growth({"a": (1, 20), "b": (1, 30)}, {"a": (1, 10), "b": (1, 10)}) == 4 * 9
 
 
 def test_a_pin_may_be_text(sealed_cnn, key):

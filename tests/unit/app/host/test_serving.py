@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 import inferonnx
 from conftest import small_cnn
+from inferonnx.app.host.needs import growing_bytes, sharing_bytes
 from inferonnx.app.host.opening import open_file
 from inferonnx.app.host.serving import EngineOpener
 from inferonnx.crypto import Secret
@@ -47,13 +48,13 @@ def wide(tmp_path_factory, key):
 
 def data_key_of(path, key):
     opened = open_file(str(path), key=key)
-    opened.source.close()
-    return key.data_key(opened.keys.verified)
+    opened.close()
+    return key.data_key(opened.verified)
 
 
 def manifest_of(path, key):
     opened = open_file(str(path), key=key)
-    opened.source.close()
+    opened.close()
     return opened.manifest
 
 
@@ -77,12 +78,15 @@ def test_facts_are_those_of_the_manifest(opener, sealed_cnn, key):
     assert manifest_of(sealed_cnn, key).rows_independent
 
 
-def test_each_call_more_takes_what_a_waiting_call_holds(opener, wide, key):
+def test_calls_that_share_take_what_they_hold_and_what_the_arena_loses_to_them(opener, wide, key):
     path, secret = str(wide[1]), data_key_of(wide[1], key)
     one = opener.facts(path, secret, concurrency=1, n_rows=1)
     four = opener.facts(path, secret, concurrency=4, n_rows=1)
-    more = 3 * manifest_of(path, key).memory.call_bytes
-    assert four.pass_bytes - one.pass_bytes == more > 0
+    manifest = manifest_of(path, key)
+    lost = max(partition.activation_bytes for partition in manifest.partitions)
+    more = 3 * manifest.memory.call_bytes + lost
+    assert more > 0
+    assert (four.pass_bytes, four.least_bytes) == (one.pass_bytes, one.least_bytes)
     assert four.full_bytes - one.full_bytes == more
 
 
@@ -126,8 +130,8 @@ def test_a_share_holds_weights_by_what_sealing_measured_alone(opener, wide, key,
     manifest = manifest_of(path, key)
     blocks = [partition.block_bytes for partition in manifest.partitions]
     assert len(blocks) > 2
-    calls = min(2, 1 + (share - facts.least_bytes) // manifest.memory.call_bytes)
-    waiting = (calls - 1) * manifest.memory.call_bytes
+    second = sharing_bytes(manifest, 2) - manifest.arena.peak_bytes
+    waiting = second if share - facts.least_bytes >= second else 0
     left = share - manifest.memory.session_bytes - manifest.arena.peak_bytes - waiting
     kept, _ = choose_resident(blocks, available_bytes=left)
     assert model.residency.resident_bytes == sum(blocks[i] for i in kept)
@@ -179,10 +183,11 @@ def test_the_full_share_has_room_for_a_batch_and_no_more(opener, wide, key):
     one = opener.facts(path, secret, concurrency=1, n_rows=1)
     four = opener.facts(path, secret, concurrency=1, n_rows=4)
     assert four.least_bytes == one.least_bytes
-    assert four.full_bytes - one.full_bytes == 3 * one.pass_bytes
+    more = 3 * growing_bytes(manifest_of(path, key), one.pass_bytes)
+    assert four.full_bytes - one.full_bytes == more
     model = opener.open(path, secret, share_bytes=four.full_bytes, concurrency=1)
     assert model.residency.streamed_bytes == 0
-    assert model.residency.pass_bytes == 4 * one.pass_bytes
+    assert model.residency.pass_bytes == one.pass_bytes + more
     assert model.fits({"image": (4, 3, 16, 16)})
     assert not model.fits({"image": (5, 3, 16, 16)})
     model.close()
@@ -324,8 +329,8 @@ key, total, *paths = sys.argv[1:]
 key = inferonnx.Key.load(key)
 def secret(path):
     opened = open_file(path, key=key)
-    opened.source.close()
-    return key.data_key(opened.keys.verified)
+    opened.close()
+    return key.data_key(opened.verified)
 image = Tensor(dtype=DType.FLOAT, shape=(512, 3, 16, 16), data=bytes(512 * 3 * 256 * 4))
 small = Tensor(dtype=DType.FLOAT, shape=(1, 3, 16, 16), data=bytes(3 * 256 * 4))
 asks = {0: image, 1: small, 2: small}

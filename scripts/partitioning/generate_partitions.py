@@ -1,0 +1,8 @@
+"""`inferonnx paper generate-partitions` under the name that the paper's artifact gives it."""
+
+import sys
+
+from inferonnx.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["paper", "generate-partitions", *sys.argv[1:]]))

@@ -1,0 +1,8 @@
+"""`inferonnx paper split-operators` under the name that the paper's artifact gives it."""
+
+import sys
+
+from inferonnx.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["paper", "split-operators", *sys.argv[1:]]))

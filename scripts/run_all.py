@@ -1,0 +1,8 @@
+"""`inferonnx paper run-all` under the name that the paper's artifact gives it."""
+
+import sys
+
+from inferonnx.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["paper", "run-all", *sys.argv[1:]]))

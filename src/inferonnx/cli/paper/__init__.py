@@ -1,0 +1,30 @@
+"""`inferonnx paper COMMAND`: the commands of the paper's artifact, one file each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from inferonnx.cli.options import verb
+
+if TYPE_CHECKING:
+    from inferonnx.cli.main import Verbs
+    from inferonnx.cli.verbs import Verb
+
+COMMANDS: dict[str, Verb] = {}
+
+_DESCRIPTION = """\
+Repeat the InferONNX paper: the commands of its artifact, which scripts/ has under the
+artifact's own names. docs/reproduce.md walks through them."""
+
+_EXAMPLES = """\
+  inferonnx paper check-accuracy partitions/
+  inferonnx paper run-all partitions/ 3"""
+
+
+def add_parser(verbs: Verbs, name: str = "paper") -> None:
+    """Register the verb and its commands."""
+    parser = verb(verbs, name, _DESCRIPTION, _EXAMPLES)
+    commands = parser.add_subparsers(dest="paper_command", metavar="COMMAND", required=True)
+    for command, entry in COMMANDS.items():
+        import_module(f"inferonnx.cli.paper.{entry.module}").add_parser(commands, command)
