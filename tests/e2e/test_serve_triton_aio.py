@@ -9,6 +9,7 @@ import tritonclient.http.aio as triton
 from tritonclient.utils import InferenceServerException
 
 import inferonnx
+from served import PATIENCE_S
 from serving import models
 
 
@@ -21,7 +22,13 @@ def run(served):
             context = ssl.create_default_context(cafile=served.ca)
             url = f"localhost:{served.port}"
             async with triton.InferenceServerClient(url, ssl=True, ssl_context=context) as client:
-                return await work(client)
+                done = await work(client)
+            # Its connections end after it says that it is closed.
+            polled = asyncio.get_running_loop()._selector.get_map()
+            async with asyncio.timeout(PATIENCE_S):
+                while len(polled) > 1:
+                    await asyncio.sleep(0.01)
+            return done
 
         return asyncio.run(main())
 

@@ -292,13 +292,14 @@ def quote(text):
 
 def check_manifest(tree):
     members(tree, "arena check inputs memory metadata name notes outputs partitions "
-                  "planned_shapes probe producer strategy target")  # fmt: skip
+                  "planned_shapes probe producer rows_independent strategy target")  # fmt: skip
     members(tree["arena"], "initial_bytes peak_bytes strategy", integer)
     members(tree["memory"],
             "budget_bytes call_bytes floor_bytes least_bytes session_bytes", integer)  # fmt: skip
     members(tree["target"], "arch layout onnxruntime", text)
     for name in ("producer", "strategy", "name"):
         text(tree[name])
+    require(isinstance(tree["rows_independent"], bool), "sealed.format", "neither true nor false")
     name = tree["name"]
     bad = any(ord(c) < 32 or 127 <= ord(c) < 160 or ord(c) in (0x2028, 0x2029) for c in name)
     require(1 <= len(name.encode()) <= 255 and not bad, "sealed.format", "name")

@@ -133,6 +133,8 @@ def manifests(vectors: Vectors) -> None:
         ("boolean-for-integer", ("partitions", 0, "time_us"), True),
         ("text-for-integer", ("memory", "call_bytes"), "256"),
         ("null-for-integer", ("arena", "strategy"), None),
+        ("integer-for-boolean", ("rows_independent",), 1),
+        ("null-for-boolean", ("rows_independent",), None),
         ("integer-for-text", ("producer",), 1),
         ("null-for-text", ("strategy",), None),
         ("object-for-list", ("notes",), {}),

@@ -96,6 +96,7 @@ def tiny_manifest() -> Manifest:
             call_bytes=256,
         ),
         planned_shapes={"x": (1, 8, 2)},
+        rows_independent=True,
         notes=("nothing",),
         probe=Probe(skeleton=b"probe", inputs=(b"in",), outputs=(b"out0", b"out1")),
         check=Check(inputs={"x": b"X"}, outputs={"y": b"Y"}),

@@ -79,6 +79,7 @@ def _show_manifest(facts: dict[str, Any]) -> None:
             _line(name[:-1], _value(value))
     for name, shape in facts["planned_shapes"].items():
         _line("planned for", f"{name}: {list(shape)}")
+    _line("batches", "yes, rows are independent" if facts["rows_independent"] else "no")
     for name, text in facts["metadata"].items():
         _line("metadata", f"{name}: {text}")
     _line("check vector", "yes" if facts["has_check"] else "none")

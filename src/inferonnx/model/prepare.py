@@ -17,6 +17,7 @@ from inferonnx.model.onnxruntime_door import reason
 from inferonnx.model.optimise import optimise
 from inferonnx.model.prepared import Prepared, Signature, build_graph
 from inferonnx.model.rewrite_matmul import rewrite_matmuls
+from inferonnx.model.rows import RowsTrial, are_free, try_rows
 from inferonnx.model.sample import check_dims, check_sample, synthesised
 from inferonnx.model.split_embedding import split_embeddings
 from inferonnx.model.subgraphs import all_graphs, bodies, reads
@@ -65,6 +66,7 @@ def prepare(
     layout: str = "native",
     piece_bytes: int = 9 * 2**20,
     inline_bytes: int = 1024,
+    try_batch: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Prepared:
     """Return the ONNX model at `path` taken apart.
@@ -79,6 +81,7 @@ def prepare(
             graph as the file has it.
         piece_bytes: Weights larger than this are split into pieces where that is exact.
         inline_bytes: Weights of at most this many bytes stay inside skeletons.
+        try_batch: Find out whether rows of a batch are independent, which takes some runs.
         progress: Told what is being done, a few words at a time.
 
     Raises:
@@ -97,6 +100,9 @@ def prepare(
     check_dims(draft.inputs, dims or {})
     say("running plain onnxruntime")
     chosen, expected = _run_plain(plain, draft.inputs, dims or {}, sample)
+    if try_batch:
+        say("trying a batch")
+    rows = try_rows(draft, plain, chosen) if try_batch else RowsTrial(False)
     metadata = dict(plain.get_modelmeta().custom_metadata_map)
     del plain
     notes = [*_overridable(model), *_open_dims(draft, chosen, given=sample is not None)]
@@ -115,13 +121,14 @@ def prepare(
     say("measuring times")
     time_nodes(draft, chosen, measured, uncuttable=uncuttable)
     notes += _kept_whole(draft, measured, uncuttable)
+    notes += [rows.note] if rows.note else []
+    inputs = tuple(Signature(v.name, type_text(v.type), dims_of(v.type)) for v in draft.inputs)
+    outputs = _output_signatures(model, draft, measured)
     return Prepared(
         graph=build_graph(draft, measured),
-        inputs=tuple(
-            Signature(value.name, type_text(value.type), dims_of(value.type))
-            for value in draft.inputs
-        ),
-        outputs=_output_signatures(model, draft, measured),
+        inputs=inputs,
+        outputs=outputs,
+        rows_independent=rows.independent and are_free([v.shape for v in (*inputs, *outputs)]),
         metadata=metadata,
         notes=tuple(notes),
         uncuttable=uncuttable,

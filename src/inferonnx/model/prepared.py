@@ -70,6 +70,8 @@ class Prepared:
         graph: Nodes, weights and what was measured on the sample.
         inputs: The model's inputs, in order.
         outputs: The model's outputs, in order.
+        rows_independent: Whether the first axis is a batch whose rows were seen to be computed
+            as each is alone; False where that was not tried.
         metadata: The model's own metadata.
         notes: What was treated specially, one sentence each.
         uncuttable: Cuts that must not be made.
@@ -83,6 +85,7 @@ class Prepared:
     graph: Graph
     inputs: tuple[Signature, ...]
     outputs: tuple[Signature, ...]
+    rows_independent: bool
     metadata: dict[str, str]
     notes: tuple[str, ...]
     uncuttable: frozenset[int]

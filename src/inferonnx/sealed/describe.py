@@ -49,6 +49,7 @@ def describe_manifest(manifest: Manifest) -> dict[str, object]:
         "metadata": dict(manifest.metadata),
         "notes": list(manifest.notes),
         "planned_shapes": {name: list(shape) for name, shape in manifest.planned_shapes.items()},
+        "rows_independent": manifest.rows_independent,
         "target": {
             "onnxruntime": target.onnxruntime,
             "layout": target.layout,

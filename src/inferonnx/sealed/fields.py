@@ -32,6 +32,12 @@ def check_int(what: str, value: object) -> None:
         raise refuse(what, f"is not a whole number from 0 to {MAX_INTEGER}")
 
 
+def check_bool(what: str, value: object) -> None:
+    """Raise unless `value` is true or false."""
+    if type(value) is not bool:
+        raise refuse(what, "is neither true nor false")
+
+
 def check_tuple(what: str, value: object, most: int) -> None:
     """Raise unless `value` is a tuple of at most `most` entries."""
     if type(value) is not tuple:

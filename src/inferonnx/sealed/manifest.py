@@ -15,6 +15,7 @@ from inferonnx.sealed.constants import MAX_LIST, MAX_NAME_BYTES, MAX_PARTITIONS,
 from inferonnx.sealed.fields import (
     Blob,
     check_blob,
+    check_bool,
     check_int,
     check_names,
     check_shape,
@@ -229,6 +230,8 @@ class Manifest:
         arena: Settings of the arena.
         memory: Budget and measured parts of the peak.
         planned_shapes: Shapes of the inputs that the plan was measured with.
+        rows_independent: Whether the first axis of all inputs and outputs is a batch, each row
+            of which its owner saw computed as it is alone: requests may be joined.
         notes: What could not be cut or split, for the owner.
         probe: Known answer of CPU-specific operators; None where there are none.
         check: Check vector; None where the owner gave none.
@@ -246,6 +249,7 @@ class Manifest:
     arena: Arena
     memory: Memory
     planned_shapes: Mapping[str, tuple[int, ...]]
+    rows_independent: bool = False
     notes: tuple[str, ...] = ()
     probe: Probe | None = None
     check: Check | None = None
@@ -262,6 +266,7 @@ class Manifest:
         check_names("planned_shapes", tuple(self.planned_shapes))
         for shape in self.planned_shapes.values():
             check_shape("planned_shapes", shape)
+        check_bool("rows_independent", self.rows_independent)
         check_tuple("notes", self.notes, MAX_LIST)
         for text in self.notes:
             check_text("notes", text)

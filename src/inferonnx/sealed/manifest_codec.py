@@ -125,6 +125,7 @@ def _encode_json(manifest: Manifest) -> bytes:
             "skeleton_bytes": len(probe.skeleton),
         },
         "producer": manifest.producer,
+        "rows_independent": manifest.rows_independent,
         "strategy": manifest.strategy,
         "target": {
             "arch": manifest.target.arch,
@@ -169,9 +170,10 @@ class _BlobReader:
 
 def _parse_tree(tree: object, blobs: _BlobReader, tag_bytes: int) -> Manifest:
     (arena, check, inputs, memory, metadata, name, notes, outputs, partitions, planned_shapes,
-     probe, producer, strategy, target) = _object(
+     probe, producer, rows_independent, strategy, target) = _object(
         tree, "arena", "check", "inputs", "memory", "metadata", "name", "notes", "outputs",
-        "partitions", "planned_shapes", "probe", "producer", "strategy", "target",
+        "partitions", "planned_shapes", "probe", "producer", "rows_independent", "strategy",
+        "target",
     )  # fmt: skip
     # The blobs are taken in their order in the file: skeletons, probe, check, tags.
     parsed = tuple(_partition(partition, blobs) for partition in _list(partitions))
@@ -196,6 +198,7 @@ def _parse_tree(tree: object, blobs: _BlobReader, tag_bytes: int) -> Manifest:
             )
         ),
         planned_shapes={key: _tuple(shape) for key, shape in _mapping(planned_shapes).items()},
+        rows_independent=rows_independent,
         notes=_tuple(notes),
         probe=parsed_probe,
         check=parsed_check,

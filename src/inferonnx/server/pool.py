@@ -79,7 +79,7 @@ class Pool:
             opener: Opens sealed files.
             total_bytes: What all open models together may hold.
             concurrency: Calls of one model that may run or wait inside the engine.
-            n_rows: Rows of the largest batch, for which a model gets memory if there is some.
+            n_rows: Rows of a batch or request for which a model gets memory if there is some.
         """
         self.total_bytes = total_bytes
         self.concurrency = concurrency

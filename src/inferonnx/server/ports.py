@@ -21,9 +21,10 @@ class ModelFacts(NamedTuple):
         outputs: Declared outputs, in order; tensors all.
         least_bytes: Least share of memory in which it runs, for one call at a time.
         full_bytes: Share at which it streams nothing, all calls that may share a pass do,
-            and the largest batches have room; more has no use.
+            and the most rows of a batch or request have room; more has no use.
         pass_bytes: What its passes take at most, for all those calls.
-        is_batchable: The first axis of all inputs and outputs is free.
+        is_batchable: The first axis of all inputs and outputs is a batch, whose rows do
+            not change each other: requests may be joined.
         model_id: Of the file that was read.
     """
 
@@ -91,7 +92,7 @@ class Opener(Protocol):
             path: The sealed file.
             data_key: Opens it.
             concurrency: Calls at a time that shares are told for.
-            n_rows: Rows of the largest batch that the full share is told for.
+            n_rows: Rows of a batch, or of one request, that the full share is told for.
 
         Raises:
             InferonnxError: The key is another model's, the file is not authentic, it

@@ -93,6 +93,7 @@ def manifests(draw) -> Manifest:
             )
         ),
         planned_shapes=draw(st.dictionaries(texts, shapes, max_size=3)),
+        rows_independent=draw(st.booleans()),
         notes=tuple(draw(st.lists(texts, max_size=2))),
         probe=draw(
             st.none()

@@ -131,7 +131,12 @@ class Server:
             threads = ThreadPoolExecutor(config.concurrency + 1, "inferonnx-pass")
             stack.callback(threads.shutdown, wait=False, cancel_futures=True)
             # Nothing may be held before it is known what there is.
-            pool = Pool(self._opener, total_bytes=0, concurrency=config.concurrency)
+            pool = Pool(
+                self._opener,
+                total_bytes=0,
+                concurrency=config.concurrency,
+                n_rows=config.max_batch,
+            )
             stack.push_async_callback(pool.close)
             models = Models(
                 pool,

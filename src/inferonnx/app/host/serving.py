@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from inferonnx.app.host.session import Session
     from inferonnx.crypto import Secret
-    from inferonnx.sealed import Manifest, ValueInfo
+    from inferonnx.sealed import Manifest
 
 
 class EngineOpener:
@@ -40,8 +40,7 @@ class EngineOpener:
         one = _needs(manifest)
         waiting = (concurrency - 1) * manifest.memory.call_bytes
         passes = manifest.arena.peak_bytes + waiting
-        is_batchable = _is_batchable(manifest)
-        batch = passes * (_batch_growth(manifest, n_rows) - 1) if is_batchable else 0
+        batch = passes * (_batch_growth(manifest, n_rows) - 1)
         return ModelFacts(
             name=manifest.name,
             inputs=manifest.inputs,
@@ -49,7 +48,7 @@ class EngineOpener:
             least_bytes=one.least_bytes,
             full_bytes=one.full_bytes + waiting + int(batch),
             pass_bytes=passes,
-            is_batchable=is_batchable,
+            is_batchable=manifest.rows_independent,
             model_id=opened.keys.verified.model_id,
         )
 
@@ -75,7 +74,7 @@ class EngineOpener:
         manifest = _manifest(path, data_key, pin)
         needs = _needs(manifest)
         calls = 1 + max(0, share_bytes - needs.least_bytes) // max(1, manifest.memory.call_bytes)
-        if _is_batchable(manifest) and share_bytes >= needs.full_bytes:
+        if manifest.rows_independent and share_bytes >= needs.full_bytes:
             calls = 1  # nothing is read that calls could share; what is left is for batches
         session = open_beside(
             path,
@@ -177,17 +176,15 @@ def _check_servable(manifest: Manifest) -> None:
             )
 
 
-def _is_batchable(manifest: Manifest) -> bool:
-    def is_free(value: ValueInfo) -> bool:
-        return bool(value.shape and not isinstance(value.shape[0], int))
-
-    return bool(manifest.inputs) and all(map(is_free, (*manifest.inputs, *manifest.outputs)))
-
-
 def _batch_growth(manifest: Manifest, n_rows: int) -> float:
-    """Return how many times the planned rows a batch has, at least 1."""
-    planned = [shape[0] for shape in manifest.planned_shapes.values() if shape]
-    return max(1.0, n_rows / max(1, min(planned, default=1)))
+    """Return how many times the planned rows `n_rows` are, where callers may choose; at least 1."""
+    planned = [
+        manifest.planned_shapes[value.name][0]
+        for value in manifest.inputs
+        if value.shape and not isinstance(value.shape[0], int)
+        if manifest.planned_shapes.get(value.name)
+    ]
+    return max(1.0, n_rows / max(1, min(planned))) if planned else 1.0
 
 
 def warm_up(*, page_drop: bool = True) -> None:

@@ -83,6 +83,7 @@ def manifest_of(
             + sum(map(n_bytes, [*(sample or {}).values(), *(outputs or {}).values()])),
         ),
         planned_shapes=shapes,
+        rows_independent=prepared.rows_independent,
         notes=prepared.notes,
         probe=_probe(draft),
         check=_check(sample, outputs),

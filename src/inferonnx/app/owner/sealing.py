@@ -101,6 +101,7 @@ def seal(
         dims=dims or {},
         sample=sample,
         layout=layout_for(target, strategy),
+        try_batch=True,
         progress=progress,
     ) as prepared:
         planned = plan_model(

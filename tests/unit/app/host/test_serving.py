@@ -73,6 +73,8 @@ def test_facts_are_those_of_the_manifest(opener, sealed_cnn, key):
     assert [(v.name, v.shape) for v in facts.inputs] == [("image", ("batch", 3, 16, 16))]
     assert [(v.name, v.shape) for v in facts.outputs] == [("scores", ("batch", 10))]
     assert 0 < facts.pass_bytes < facts.least_bytes <= facts.full_bytes
+    assert facts.is_batchable
+    assert manifest_of(sealed_cnn, key).rows_independent
 
 
 def test_each_call_more_takes_what_a_waiting_call_holds(opener, wide, key):
@@ -269,6 +271,42 @@ def test_many_callers_of_one_model_are_batched_and_get_their_own(opener, cnn, se
     assert (counted.success.count, counted.fail.count) == (23, 2)
     assert counted.n_executions < 12
     assert max(answer.timing.n_rows for answer in answers) > 3
+
+
+def centred(path):
+    """Write a model whose first axis is open and no batch: each row changes all others."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["image"], ["mean"], axes=[0]),
+            helper.make_node("Sub", ["image", "mean"], ["off"]),
+            helper.make_node("Add", ["image", "off"], ["scores"]),
+        ],
+        "centred",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 16, 16])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3, 16, 16])],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
+    return path
+
+
+def test_an_open_first_axis_that_is_no_batch_is_not_joined(opener, tmp_path, key):
+    model, path = centred(tmp_path / "m.onnx"), tmp_path / "m.sealed"
+    report = inferonnx.seal(model, path, key=key, memory="85MiB")
+    assert "requests are not batched: the rows of a batch are not independent" in (
+        report.planned.prepared.notes
+    )
+    served = Served(opener, key, {"m": (model, path)}, spare_bytes=1 << 30, n_rows=8)
+    assert not served.needs["m", 1].is_batchable
+
+    async def work():
+        return await asyncio.gather(
+            *(served.ask(("m", 1), image) for image in images(12, lambda i: 1 + i % 3))
+        )
+
+    answers, statistics = served.run(work)
+    assert len(answers) == statistics["m", 1].n_executions == 12
 
 
 PEAK = """

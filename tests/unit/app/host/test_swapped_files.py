@@ -89,9 +89,9 @@ class Reopening:
     async def admitted(self):
         least = 0
         for name, path in self.paths.items():
-            facts = self.opener.facts(str(path), self.keys[name], concurrency=1)
+            facts = self.opener.facts(str(path), self.keys[name], concurrency=1, n_rows=1)
             least = max(least, facts.least_bytes)
-        self.pool = Pool(self.opener, total_bytes=least, concurrency=1)
+        self.pool = Pool(self.opener, total_bytes=least, concurrency=1, n_rows=1)
         for model in (MODEL, OTHER):
             await self.pool.admit(model, str(self.paths[model[0]]), self.keys[model[0]])
 
