@@ -283,7 +283,7 @@ class Stream:
             try:
                 reservation = await self._reserving
             except asyncio.CancelledError:
-                self._reserving.cancel()
+                _give_back(self._reserving)
                 if self._error is None:
                     raise
                 raise self._error from None  # overrun
@@ -324,6 +324,12 @@ class Stream:
         inflater.finish()
         reservation.shrink(len(data))
         return body.finish()
+
+
+def _give_back(reserving: asyncio.Task[Reservation]) -> None:
+    """Reserve no more; what was granted in the moment of the interrupt is given back."""
+    if not reserving.cancel() and not reserving.cancelled() and reserving.exception() is None:
+        reserving.result().release()
 
 
 def _cut_off() -> InvalidRequestError:

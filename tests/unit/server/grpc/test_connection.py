@@ -442,6 +442,28 @@ def test_a_message_that_comes_slowly_but_fast_enough_is_taken(start):
         assert answered(client.reply(number)) == data
 
 
+@pytest.mark.parametrize("n_turns", range(6))
+def test_a_call_that_is_reset_as_it_gets_its_memory_leaves_nothing(start, n_turns):
+    """The fixture looks: nothing is reserved when the server ends."""
+    server = start(ledger_bytes=2 * MIB)
+    kept = server.run(_reserve(server, 2 * MIB))
+    with H2Client(server) as client:
+        number = client.begin("ModelInfer")
+        client.send(number, encode_prefix(1000) + bytes(10))
+        until(lambda: server.parts.ledger.n_waiting)
+        ((_, task),) = next(iter(server.grpc._connections))._calls.values()
+
+        async def grant_and_cancel():
+            kept.release()
+            for _ in range(n_turns):
+                await asyncio.sleep(0)
+            task.cancel()
+
+        server.run(grant_and_cancel())
+        until(lambda: server.grpc.commons.n_calls == 0)
+        assert server.parts.ledger.used_bytes == 0
+
+
 # What no client does.
 
 
