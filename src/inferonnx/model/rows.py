@@ -252,14 +252,17 @@ def _drawn(
     elif kind in "iu":
         low, high = int(sample.min()), int(sample.max())
         low, high = (low, high) if low < high else spread
-        values = generator.integers(low, high, shape, endpoint=True)
+        drawn = np.int64 if high < 1 << 63 else np.uint64
+        values = generator.integers(low, high, shape, drawn, endpoint=True)
     else:
         finite = np.real(sample[np.isfinite(sample)])
         least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
         if least == most:
             least, most = least - 1, most + 1
-        values = generator.uniform(least, most, shape) * scale
-        if kind == "c":
-            values = values + 1j * generator.uniform(least, most, shape) * scale
+        least, most, scale = least / 2, most / 2, scale * 2  # their distance is a number, too
+        with np.errstate(over="ignore"):
+            values = generator.uniform(least, most, shape) * scale
+            if kind == "c":
+                values = values + 1j * generator.uniform(least, most, shape) * scale
     with np.errstate(over="ignore"):
         return np.asarray(values).astype(like.dtype)
