@@ -39,8 +39,10 @@ def address(server):
     return "localhost:" + server.facts["grpc_addresses"][0].rpartition(":")[2]
 
 
-def connect(server, module=triton):
-    return module.InferenceServerClient(address(server), ssl=True, root_certificates=str(server.ca))
+def connect(server, module=triton, **more):
+    return module.InferenceServerClient(
+        address(server), ssl=True, root_certificates=str(server.ca), **more
+    )
 
 
 @pytest.fixture
@@ -136,14 +138,25 @@ def test_a_client_s_time_out(serve, client, image):
     assert client.is_server_live()
 
 
-def test_asynchronous_inferences_of_the_blocking_client(client, image, expected):
+def ask_at_once(client, n, image, expected):
     answers = queue.Queue()
-    for _ in range(20):
+    for _ in range(n):
         client.async_infer(NAME, inputs(image), lambda result, error: answers.put((result, error)))
-    for _ in range(20):
+    for _ in range(n):
         result, error = answers.get(timeout=PATIENCE_S)
         assert error is None
         np.testing.assert_allclose(result.as_numpy("scores"), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_asynchronous_inferences_of_the_blocking_client(client, image, expected):
+    ask_at_once(client, 20, image, expected)
+
+
+def test_many_calls_at_once_on_each_of_many_new_channels(serve, image, expected):
+    """grpcio once waited for ever: fewer calls were offered than had been a moment before."""
+    for _ in range(30):
+        with connect(serve, channel_args=[("grpc.use_local_subchannel_pool", 1)]) as new:
+            ask_at_once(new, 20, image, expected)
 
 
 def test_a_cancelled_inference_is_none(serve, client, image):

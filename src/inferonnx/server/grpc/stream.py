@@ -164,7 +164,8 @@ class Stream:
 
     def release(self) -> None:
         """Give all memory back; nothing comes any more."""
-        self._commons.hold(-self._held)
+        self._fill(False)
+        self._windows.hold(-self._held)
         for reservation in self._reservations:
             reservation.release()
 
@@ -214,13 +215,13 @@ class Stream:
         reservation = await self._reserve(0 if is_small else n_bytes + beside_bytes)
         frames.begin(allocate(n_bytes))
         self._count_held()
-        self.is_filling = True
+        self._fill(True)
         self.renew_window()
         await self._until(lambda: self.has_ended or not frames.n_missing, pace)
         if frames.n_missing:
             raise _cut_off()
         data = frames.finish()
-        self.is_filling = False
+        self._fill(False)
         self._count_held()
         return Message(
             await self._inflated(data, reservation) if is_compressed else data, reservation
@@ -263,7 +264,11 @@ class Stream:
 
     def _count_held(self) -> None:
         change, self._held = self._frames.n_held - self._held, self._frames.n_held
-        self._commons.hold(change)
+        self._windows.hold(change)
+
+    def _fill(self, is_filling: bool) -> None:
+        self._windows.n_filling += is_filling - self.is_filling
+        self.is_filling = is_filling
 
     def _end_with(self, fields: Fields) -> None:
         self.has_opened = True

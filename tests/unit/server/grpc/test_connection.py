@@ -41,21 +41,36 @@ def test_a_call_is_answered(client):
     assert (reply.status, reply.messages) == (0, [LIVE])
 
 
-def test_settings_come_first_and_narrow_ones_behind_those_that_are_no_less_than_the_standard(
-    server,
-):
-    client = H2Client(server)
-    with client.sock:
-        client.h2.initiate_connection()
-        client.flush()
-        client.receive_until(lambda: len(settings_of(client)) == 2)
-    first, second = settings_of(client)
-    assert first[SettingCodes.MAX_CONCURRENT_STREAMS] == limits.NARROW_CALLS
+def test_settings_come_first_and_are_no_less_than_the_standard(client):
+    (first,) = settings_of(client)
+    assert first[SettingCodes.MAX_CONCURRENT_STREAMS] == limits.CALLS_EACH
     assert first[SettingCodes.INITIAL_WINDOW_SIZE] == limits.WIDE_BYTES
     assert first[SettingCodes.MAX_FRAME_SIZE] == limits.FRAME_BYTES
-    assert second[SettingCodes.MAX_CONCURRENT_STREAMS] == limits.WIDE_CALLS
     (window,) = [e for e in client.events if isinstance(e, WindowUpdated)]
-    assert 65_535 + window.delta == limits.CONNECTION_BYTES
+    assert 65_535 + window.delta == limits.WIDE_CONNECTION_BYTES
+
+
+def test_no_fewer_calls_are_ever_offered_than_were(start, monkeypatch):
+    """grpcio may wait for ever with those that it has begun."""
+    monkeypatch.setattr(limits, "CALM_S", 0.1)
+    message, data = question(3000)
+    with H2Client(start()) as client:
+        for _ in range(2):
+            numbers = [client.begin("ModelInfer") for _ in range(4)]
+            for number in numbers:
+                client.send(number, encode_prefix(len(message)) + message, end=True)
+            assert [answered(client.reply(number)) for number in numbers] == [data] * 4
+            client.receive_until(lambda: window(client) == limits.NARROW_BYTES)
+            time.sleep(0.2)
+            client.call("ServerLive")
+            client.receive_until(lambda: window(client) == limits.WIDE_BYTES)
+        offered = [
+            one[SettingCodes.MAX_CONCURRENT_STREAMS]
+            for one in settings_of(client)
+            if SettingCodes.MAX_CONCURRENT_STREAMS in one
+        ]
+        assert len(settings_of(client)) == 5
+        assert offered == [limits.CALLS_EACH]
 
 
 def settings_of(client):
@@ -109,7 +124,7 @@ def test_calls_on_one_connection_do_not_wait_for_each_other(server, client):
 
 def test_hundred_calls_at_once(client):
     message, data = question(3000)
-    numbers = [client.begin("ModelInfer") for _ in range(limits.NARROW_CALLS)]
+    numbers = [client.begin("ModelInfer") for _ in range(limits.CALLS_EACH)]
     for number in numbers:
         client.send(number, encode_prefix(len(message)) + message, end=True)
     good = [reply for reply in map(client.reply, numbers) if reply.status == 0]
@@ -147,6 +162,56 @@ def test_while_memory_is_short_no_more_comes_than_a_narrow_window(start):
         client.send(first, framed[10:], end=True)
         assert answered(client.reply(number)) == data
         assert answered(client.reply(first)) == data
+
+
+def sent_blindly(client, numbers, framed):
+    """Send as much of a message as the windows let on each call, without reading."""
+    for number in numbers:
+        there, at = client.h2.local_flow_control_window(number), 0
+        while at < min(len(framed), there):
+            part = framed[at : min(at + limits.FRAME_BYTES, there)]
+            client.h2.send_data(number, part)
+            at += len(part)
+        yield number, at
+    client.flush()
+
+
+def test_a_client_that_begins_many_calls_with_wide_windows_sends_no_more_than_can_wait(start):
+    server = start(ledger_bytes=4 * MIB)
+    kept = server.run(_reserve(server, 4 * MIB - 1))
+    message, data = question(60_000)
+    framed = encode_prefix(len(message)) + message
+    with H2Client(server) as client:
+        numbers = [client.begin("ModelInfer") for _ in range(20)]
+        sent = dict(sent_blindly(client, numbers, framed))
+        assert sum(sent.values()) == limits.WIDE_CONNECTION_BYTES
+        n_prefixes = PREFIX_BYTES * sum(n > 0 for n in sent.values())
+        held = limits.WIDE_CONNECTION_BYTES - n_prefixes
+        until(lambda: server.grpc.commons.held_bytes == held)
+        assert not server.grpc.commons.is_full
+        server.run(_release(kept))
+        for number, n in sent.items():
+            client.send(number, framed[n:], end=True)
+        assert [answered(client.reply(number)) for number in numbers] == [data] * 20
+
+
+def test_what_waits_is_in_nobody_s_way(start):
+    """The first message has its memory; those behind it take all of the connection's window."""
+    (one, one_data), (two, two_data) = question(300_000), question(900_000)
+    one, two = (encode_prefix(len(message)) + message for message in (one, two))
+    server = start(ledger_bytes=6 * MIB)
+    with H2Client(server) as client:
+        first = client.begin("ModelInfer")
+        client.send(first, one[:1000])
+        until(lambda: server.parts.ledger.used_bytes > len(one))
+        numbers = [client.begin("ModelInfer") for _ in range(5)]
+        sent = dict(sent_blindly(client, numbers, two))
+        assert client.h2.local_flow_control_window(first) == 0
+        client.send(first, one[1000:], end=True)
+        assert answered(client.reply(first)) == one_data
+        for number in numbers:
+            client.send(number, two[sent[number] :], end=True)
+        assert [answered(client.reply(number)) for number in numbers] == [two_data] * 5
 
 
 def test_a_window_that_becomes_narrow_under_a_message_opens_for_all_of_it(start):
@@ -517,9 +582,9 @@ def test_frames_that_say_nothing_end_the_connection(server, client, frame):
 
 
 def test_more_calls_than_were_offered_end_the_connection(server, client):
-    for _ in range(limits.NARROW_CALLS):
+    for _ in range(limits.CALLS_EACH):
         client.begin("ModelStreamInfer")
-    assert client.h2.remote_settings.max_concurrent_streams == limits.NARROW_CALLS
+    assert client.h2.remote_settings.max_concurrent_streams == limits.CALLS_EACH
     client.h2.remote_settings.update({SettingCodes.MAX_CONCURRENT_STREAMS: 1000})
     client.h2.remote_settings.acknowledge()
     assert client.call("ServerLive").reset_code is None

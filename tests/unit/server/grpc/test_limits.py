@@ -9,12 +9,13 @@ CONNECTIONS = " ".join((DOCS / "connections.md").read_text().split("\n## gRPC\n"
 
 
 def test_windows_are_those_of_the_documentation():
-    rows = re.findall(r"\| (\d+) \| (\d+) (KiB|MiB) \|", CONNECTIONS)
+    rows = re.findall(r"\| (\d+) (KiB|MiB) \| (\d+) MiB \|", CONNECTIONS)
     units = {"KiB": KIB, "MiB": MIB}
-    assert [(int(calls), int(size) * units[unit]) for calls, size, unit in rows] == [
-        (limits.WIDE_CALLS, limits.WIDE_BYTES),
-        (limits.NARROW_CALLS, limits.NARROW_BYTES),
+    assert [(int(each) * units[unit], int(whole) * MIB) for each, unit, whole in rows] == [
+        (limits.WIDE_BYTES, limits.WIDE_CONNECTION_BYTES),
+        (limits.NARROW_BYTES, limits.CONNECTION_BYTES),
     ]
+    assert f"may have {limits.CALLS_EACH} calls at once" in CONNECTIONS
 
 
 def test_floods_are_those_of_the_documentation():
@@ -26,13 +27,14 @@ def test_floods_are_those_of_the_documentation():
 
 
 def test_a_hundred_calls_can_wait_for_memory_together():
-    assert limits.NARROW_CALLS * limits.NARROW_BYTES < limits.UNRESERVED_BYTES
+    assert limits.CALLS_EACH * limits.NARROW_BYTES < limits.UNRESERVED_BYTES
     assert f"{limits.UNRESERVED_BYTES // MIB} MiB" in CONNECTIONS
     assert f"more than {limits.CALLS} calls" in CONNECTIONS
 
 
 def test_a_wide_client_waits_within_what_is_held():
-    assert limits.WIDE_CALLS * limits.WIDE_BYTES <= limits.UNRESERVED_BYTES
+    assert limits.WIDE_CONNECTION_BYTES <= limits.UNRESERVED_BYTES
+    assert limits.WIDE_CONNECTION_BYTES >= 2 * limits.WIDE_BYTES  # it is opened at its half
 
 
 def test_memory_that_is_kept_is_that_of_the_documentation():
