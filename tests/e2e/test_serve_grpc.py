@@ -337,7 +337,7 @@ def test_a_cancelled_call_that_waits_is_not_computed(start):
     options = (*GRPC, "--allow-anonymous-infer")
     server = start("patient", options=options, settings="concurrency = 1\n")
     turns = triton.InferInput("turns", [], "INT64")
-    turns.set_data_from_numpy(np.array(1500, np.int64))
+    turns.set_data_from_numpy(np.array(4000, np.int64))
     answers = queue.Queue()
 
     def pending():
@@ -346,14 +346,17 @@ def test_a_cancelled_call_that_waits_is_not_computed(start):
         return line.split()[-1]
 
     with connect(server) as client:
-        calls = [
-            client.async_infer("patient", [turns], lambda result, error: answers.put(error))
-            for _ in range(5)
-        ]
+
+        def ask():
+            return client.async_infer("patient", [turns], lambda result, error: answers.put(error))
+
+        ask()
+        until(lambda: pending() == "1")
+        waiting = [ask() for _ in range(4)]
         until(lambda: pending() == "5")
-        for call in calls[1:]:
+        for call in waiting:
             call.cancel()
-        errors = [answers.get(timeout=PATIENCE_S) for _ in calls]
+        errors = [answers.get(timeout=PATIENCE_S) for _ in range(5)]
         assert sum(error is None for error in errors) == 1
         (found,) = client.get_inference_statistics("patient").model_stats
         assert (found.execution_count, found.inference_stats.success.count) == (1, 1)

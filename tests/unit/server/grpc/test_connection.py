@@ -55,22 +55,17 @@ def test_no_fewer_calls_are_ever_offered_than_were(start, monkeypatch):
     monkeypatch.setattr(limits, "CALM_S", 0.1)
     message, data = question(3000)
     with H2Client(start()) as client:
-        for _ in range(2):
+        for n_changes in (3, 5):  # narrow and wide again, at least
             numbers = [client.begin("ModelInfer") for _ in range(4)]
             for number in numbers:
                 client.send(number, encode_prefix(len(message)) + message, end=True)
             assert [answered(client.reply(number)) for number in numbers] == [data] * 4
-            client.receive_until(lambda: window(client) == limits.NARROW_BYTES)
             time.sleep(0.2)
             client.call("ServerLive")
-            client.receive_until(lambda: window(client) == limits.WIDE_BYTES)
-        offered = [
-            one[SettingCodes.MAX_CONCURRENT_STREAMS]
-            for one in settings_of(client)
-            if SettingCodes.MAX_CONCURRENT_STREAMS in one
-        ]
-        assert len(settings_of(client)) == 5
-        assert offered == [limits.CALLS_EACH]
+            client.receive_until(lambda n=n_changes: len(settings_of(client)) >= n)
+        offered = [one.get(SettingCodes.MAX_CONCURRENT_STREAMS) for one in settings_of(client)]
+        assert offered[0] == limits.CALLS_EACH
+        assert not any(offered[1:])
 
 
 def settings_of(client):
@@ -382,7 +377,7 @@ def test_a_reset_call_is_not_computed(server, client):
     for _ in range(5):
         numbers.append(client.begin("ModelInfer"))
         client.send(numbers[-1], encode_prefix(len(message)) + message, end=True)
-    until(lambda: server.parts.engine.n_runs == 2)  # and the others wait
+    until(lambda: server.n_pending == 5 and server.parts.engine.n_runs == 2)  # three wait
     for number in numbers[2:]:
         client.h2.reset_stream(number, ErrorCodes.CANCEL)
     client.flush()
@@ -400,7 +395,7 @@ def test_a_client_that_leaves_is_not_computed_for(server, goodbye):
         for _ in range(5):
             number = client.begin("ModelInfer")
             client.send(number, encode_prefix(len(message)) + message, end=True)
-        until(lambda: server.parts.engine.n_runs == 2)
+        until(lambda: server.n_pending == 5 and server.parts.engine.n_runs == 2)
         if goodbye:
             client.h2.close_connection()
             client.flush()
@@ -472,7 +467,7 @@ def test_an_idle_connection_ends_with_a_goodbye(start, has_called, monkeypatch):
 
 def test_a_silent_client_with_a_call_is_asked_whether_it_is_there(server, monkeypatch):
     monkeypatch.setattr(limits, "KEEPALIVE_S", 0.1)
-    monkeypatch.setattr(limits, "PING_S", 0.3)
+    monkeypatch.setattr(limits, "PING_S", 2)
     with H2Client(server) as client:
         client.begin("ModelStreamInfer")
         end = time.monotonic() + 1
@@ -494,14 +489,14 @@ def test_a_slow_message_is_given_up(start):
 
 
 def test_a_message_that_comes_slowly_but_fast_enough_is_taken(start):
-    server = start(grace_s=0.3, bytes_per_s=1000)
+    server = start(grace_s=1, bytes_per_s=100)  # alone the grace would not do
     message, data = question(200)
     framed = encode_prefix(len(message)) + message
     with H2Client(server) as client:
         number = client.begin("ModelInfer")
         for at in range(0, len(framed), 200):
             client.send(number, framed[at : at + 200])
-            time.sleep(0.15)
+            time.sleep(0.3)
         client.h2.end_stream(number)
         client.flush()
         assert answered(client.reply(number)) == data
