@@ -134,7 +134,7 @@ class Stream:
         except InvalidRequestError as error:
             self._error = error
         self._count_held()
-        if not had_prefix or not self._frames.n_missing or self._error is not None:
+        if not (had_prefix and self.is_filling and self._frames.n_missing) or self._error:
             self._arrived.set()
 
     def end(self) -> None:
@@ -212,7 +212,10 @@ class Stream:
         if is_compressed:
             beside_bytes += FIRST_BYTES
         is_small = n_bytes <= SMALL_BYTES and not beside_bytes
+        if n_bytes:  # who only announces one holds no memory
+            await self._until(lambda: self.has_ended or frames.n_missing < n_bytes, pace)
         reservation = await self._reserve(0 if is_small else n_bytes + beside_bytes)
+        pace.begin_again(self._limits.stall_s)
         frames.begin(allocate(n_bytes))
         self._count_held()
         self._fill(True)

@@ -478,7 +478,7 @@ def test_a_silent_client_with_a_call_is_asked_whether_it_is_there(server, monkey
 
 
 def test_a_slow_message_is_given_up(start):
-    server = start(grace_s=0.2, bytes_per_s=1000)
+    server = start(stall_s=0.2, bytes_per_s=1000)
     with H2Client(server) as client:
         number = client.begin("ModelInfer")
         client.send(number, encode_prefix(1000) + bytes(10))
@@ -488,8 +488,30 @@ def test_a_slow_message_is_given_up(start):
         assert client.call("ServerLive").status == 0
 
 
+def test_messages_that_are_announced_and_never_come_hold_no_memory(start):
+    server = start(ledger_bytes=4 * MIB)
+    message, data = question()
+    with H2Client(server) as silent, H2Client(server) as client:
+        for _ in range(20):
+            silent.send(silent.begin("ModelInfer"), encode_prefix(2 * MIB))
+        until(lambda: server.grpc.commons.n_calls == 20)
+        assert answered(client.call("ModelInfer", message)) == data
+        assert server.parts.ledger.used_bytes == 0
+
+
+def test_a_message_that_has_memory_and_stands_still_gives_it_to_who_waits(start):
+    server = start(ledger_bytes=4 * MIB, stall_s=0.5)
+    message, data = question(500_000)
+    with H2Client(server) as client:
+        number = client.begin("ModelInfer")
+        client.send(number, encode_prefix(3 * MIB) + b"x")
+        until(lambda: server.parts.ledger.used_bytes)
+        assert answered(client.call("ModelInfer", message)) == data
+        assert client.reply(number).status == 4
+
+
 def test_a_message_that_comes_slowly_but_fast_enough_is_taken(start):
-    server = start(grace_s=1, bytes_per_s=100)  # alone the grace would not do
+    server = start(stall_s=1, bytes_per_s=100)  # alone that second would not do
     message, data = question(200)
     framed = encode_prefix(len(message)) + message
     with H2Client(server) as client:
