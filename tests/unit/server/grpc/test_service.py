@@ -112,7 +112,7 @@ def test_another_content_type_is_answered_in_http(client):
 
 def test_another_method_is_answered_in_http(client):
     reply = client.call("ServerLive", verb="GET")
-    assert reply.fields[":status"] == "405"
+    assert (reply.fields[":status"], reply.fields["allow"]) == ("405", "POST")
 
 
 def test_a_call_without_message_is_invalid(client):
