@@ -39,8 +39,10 @@ def address(server):
     return "localhost:" + server.facts["grpc_addresses"][0].rpartition(":")[2]
 
 
-def connect(server, module=triton):
-    return module.InferenceServerClient(address(server), ssl=True, root_certificates=str(server.ca))
+def connect(server, module=triton, **more):
+    return module.InferenceServerClient(
+        address(server), ssl=True, root_certificates=str(server.ca), **more
+    )
 
 
 @pytest.fixture
@@ -136,14 +138,25 @@ def test_a_client_s_time_out(serve, client, image):
     assert client.is_server_live()
 
 
-def test_asynchronous_inferences_of_the_blocking_client(client, image, expected):
+def ask_at_once(client, n, image, expected):
     answers = queue.Queue()
-    for _ in range(20):
+    for _ in range(n):
         client.async_infer(NAME, inputs(image), lambda result, error: answers.put((result, error)))
-    for _ in range(20):
+    for _ in range(n):
         result, error = answers.get(timeout=PATIENCE_S)
         assert error is None
         np.testing.assert_allclose(result.as_numpy("scores"), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_asynchronous_inferences_of_the_blocking_client(client, image, expected):
+    ask_at_once(client, 20, image, expected)
+
+
+def test_many_calls_at_once_on_each_of_many_new_channels(serve, image, expected):
+    """grpcio once waited for ever: fewer calls were offered than had been a moment before."""
+    for _ in range(30):
+        with connect(serve, channel_args=[("grpc.use_local_subchannel_pool", 1)]) as new:
+            ask_at_once(new, 20, image, expected)
 
 
 def test_a_cancelled_inference_is_none(serve, client, image):
@@ -324,7 +337,7 @@ def test_a_cancelled_call_that_waits_is_not_computed(start):
     options = (*GRPC, "--allow-anonymous-infer")
     server = start("patient", options=options, settings="concurrency = 1\n")
     turns = triton.InferInput("turns", [], "INT64")
-    turns.set_data_from_numpy(np.array(1500, np.int64))
+    turns.set_data_from_numpy(np.array(4000, np.int64))
     answers = queue.Queue()
 
     def pending():
@@ -333,14 +346,17 @@ def test_a_cancelled_call_that_waits_is_not_computed(start):
         return line.split()[-1]
 
     with connect(server) as client:
-        calls = [
-            client.async_infer("patient", [turns], lambda result, error: answers.put(error))
-            for _ in range(5)
-        ]
+
+        def ask():
+            return client.async_infer("patient", [turns], lambda result, error: answers.put(error))
+
+        ask()
+        until(lambda: pending() == "1")
+        waiting = [ask() for _ in range(4)]
         until(lambda: pending() == "5")
-        for call in calls[1:]:
+        for call in waiting:
             call.cancel()
-        errors = [answers.get(timeout=PATIENCE_S) for _ in calls]
+        errors = [answers.get(timeout=PATIENCE_S) for _ in range(5)]
         assert sum(error is None for error in errors) == 1
         (found,) = client.get_inference_statistics("patient").model_stats
         assert (found.execution_count, found.inference_stats.success.count) == (1, 1)

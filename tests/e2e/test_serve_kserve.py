@@ -4,21 +4,18 @@
 """
 
 import json
-import os
 import subprocess
-import venv
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import inferonnx
 from served import PATIENCE_S
+from serving.environments import environment
 
 pytestmark = pytest.mark.slow
 
 VERSION = "0.21.0"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "inferonnx-tests"
 
 CLIENT = """
 import asyncio, json, sys
@@ -113,14 +110,7 @@ asyncio.run(main())
 @pytest.fixture(scope="module")
 def python():
     """The interpreter of the client's environment."""
-    folder = CACHE / f"kserve-{VERSION}"
-    found = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        venv.create(folder, clear=True, with_pip=True)
-        wanted = [found, "-m", "pip", "install", "--quiet", f"kserve=={VERSION}"]
-        subprocess.run(wanted, check=True)
-        (folder / "complete").touch()
-    return found
+    return environment(f"kserve-{VERSION}", f"kserve=={VERSION}") / "bin" / "python"
 
 
 def asked(client, folder, python, *arguments):

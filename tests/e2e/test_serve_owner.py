@@ -137,6 +137,23 @@ def test_the_first_who_comes(own, start, cnn, tmp_path):
     assert server.end() == 0
 
 
+def test_a_key_at_the_start_that_opens_nothing_is_told_where_models_are_listed(
+    own, start, tmp_path
+):
+    inferonnx.Key.generate().save(tmp_path / "other.key")
+    server = start("cnn", options=("--key", tmp_path / "other.key"))
+    (model,) = with_client(server, lambda client: client.models())
+    assert (model.name, model.state) == ("cnn", "locked")
+    assert model.reason.startswith("it could not be unlocked: the model is sealed for key")
+    status, _, body = server.asked("/v2/repository/index", "-d", "{}", role="all")
+    (found,) = json.loads(body)
+    assert (status, found["state"], found["reason"]) == (200, "UNAVAILABLE", model.reason)
+    own("unlock", server.url, "cnn", "--version", "1", "--key", "owner.key", *server.trust)
+    (model,) = with_client(server, lambda client: client.models())
+    assert (model.state, model.reason) == ("ready", "")
+    assert server.end() == 0
+
+
 def test_two_owners(own, start, cnn, tmp_path):
     server = start()
     mine, theirs = ("--key", "owner.key"), ("--key", "other.key")

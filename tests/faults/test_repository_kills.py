@@ -233,7 +233,7 @@ def assert_whole(folder, server):
         *(str(path.relative_to(folder)) for path in folder.glob("*/owner")),
         *(f".uploads/{upload.id}/model.sealed" for upload in half),
         *(f".uploads/{upload.id}.json" for upload in half),
-        *(f".uploads/{name}.json" for name in server.uploads._installed),
+        *(f".uploads/{name}.json" for name in server.uploads._ends._installed),
     }
     assert os.listdir(folder / ".trash") == []
     for path in folder.glob("*/owner"):
@@ -242,7 +242,7 @@ def assert_whole(folder, server):
         come = (folder / ".uploads" / upload.id / "model.sealed").read_bytes()
         assert FILES[upload.name, upload.version].startswith(come)
         assert len(come) == server.uploads.find(upload.id).offset
-    for upload, _ in server.uploads._installed.values():
+    for upload, _ in server.uploads._ends._installed.values():
         assert (upload.name, upload.version) in versions
     assert server.repository.used_bytes() == sum(len(FILES[key]) for key in versions)
 

@@ -108,7 +108,7 @@ class H2Client:
                 self.h2.local_flow_control_window(number),
                 self.h2.max_outbound_frame_size,
             )
-            if not n:
+            if n <= 0:  # a window that has become narrow may be less than none
                 self.receive()
                 if self.replies[number].is_over or self.ended:
                     return

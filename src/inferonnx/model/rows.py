@@ -260,7 +260,8 @@ def _drawn(
         least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
         if least == most:
             least, most = least - 1, most + 1
-        with np.errstate(over="ignore"):  # samples may be as large as their type allows
+        least, most, scale = least / 2, most / 2, scale * 2  # their distance is a number, too
+        with np.errstate(over="ignore"):
             values = generator.uniform(least, most, shape) * scale
             if kind == "c":
                 values = values + 1j * generator.uniform(least, most, shape) * scale

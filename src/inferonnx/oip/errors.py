@@ -18,7 +18,7 @@ from inferonnx.errors import ExitCode as _Exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _MAX_SHOWN = 256
 """Characters of a name in a message: enough for any real one, too few to flood a log."""
@@ -67,13 +67,18 @@ class NotFoundError(OipError):
 
 
 class MethodNotAllowedError(OipError):
-    """The path exists, the method does not."""
+    """The path exists, the method does not.
+
+    Attributes:
+        allowed: Methods that do.
+    """
 
     code = "oip.method"
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
         """Say what Triton says."""
         super().__init__("Method Not Allowed")
+        self.allowed = tuple(allowed)
 
 
 class SlowRequestError(OipError):
@@ -177,7 +182,7 @@ ERRORS: Mapping[type[OipError], tuple[int, int]] = {
 _FOREIGN: tuple[tuple[type[InferonnxError], type[OipError]], ...] = (
     (TensorError, InvalidRequestError),
     (UsageError, InvalidRequestError),
-    (InfeasibleBudgetError, BusyError),
+    (InfeasibleBudgetError, TooLargeError),  # now, and whenever it is tried again
     (UnavailableError, BusyError),
     (EngineError, InternalError),
 )

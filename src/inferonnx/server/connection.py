@@ -226,6 +226,16 @@ class Connection(asyncio.BufferedProtocol):
         self._taken(len(data))
         return data
 
+    async def arrival(self, *, timeout_s: float | None = None) -> bool:
+        """Wait until there is something to read, and leave it; tell whether there is.
+
+        Raises:
+            TimeoutError: Nothing came in time.
+        """
+        if not self._ahead and not self.is_ended:
+            await self._more(timeout_s)
+        return bool(self._ahead)
+
     async def read_into(self, view: memoryview, *, timeout_s: float | None = None) -> int:
         """Fill the beginning of `view`, as `read` does; return how much was filled.
 

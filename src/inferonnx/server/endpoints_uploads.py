@@ -79,7 +79,7 @@ class UploadEndpoints:
                 return self._options()
             case "POST":
                 return await _as_tus(call, self._create)
-        raise MethodNotAllowedError
+        raise MethodNotAllowedError(("OPTIONS", "POST"))
 
     async def upload(self, call: Call) -> Reply:
         """Answer for one upload."""
@@ -92,7 +92,7 @@ class UploadEndpoints:
                 return await _as_tus(call, self._append)
             case "DELETE":
                 return await _as_tus(call, self._delete)
-        raise MethodNotAllowedError
+        raise MethodNotAllowedError(("OPTIONS", "HEAD", "PATCH", "DELETE"))
 
     def _options(self) -> Reply:
         """Say what of tus is spoken."""

@@ -64,8 +64,9 @@ class Exchange:
     ) -> memoryview:
         """Return the body, decoded if it was compressed.
 
-        Its memory is reserved before it is read. The reservation is released when the
-        reply is sent; a handler that is done with the body sooner may do it.
+        Its memory is reserved before it is read, and not before its first byte has come:
+        who announces a body and sends nothing holds none. The reservation is released when
+        the reply is sent; a handler that is done with the body sooner may do it.
 
         Args:
             ledger: Whose memory it is.
@@ -82,15 +83,19 @@ class Exchange:
         length = self._incoming.length
         if length is not None and length > limit:
             raise too_large(limit)
-        self._incoming.pace.total_s = self._limits.body_s
+        pace = self._incoming.pace
+        pace.total_s = self._limits.body_s
+        await self._incoming.begun()
         if coding or length is None:
             reservation = await self.reserve(ledger, FIRST_BYTES + beside_bytes)
+            pace.begin_again(self._limits.stall_s)
             body = await self._read_into(GrowingBody(reservation, limit_bytes=limit), coding, limit)
         else:
             # Slower than this it would not end in time either, and would only hold memory that
             # others wait for: who announces much and sends little is told at once.
-            self._incoming.pace.hasten(length / self._limits.body_s)
+            pace.hasten(length / self._limits.body_s)
             await self.reserve(ledger, length + beside_bytes)
+            pace.begin_again(self._limits.stall_s)
             body = allocate(length)
             await self._incoming.fill(body)
         self._note_received()
@@ -113,7 +118,8 @@ class Exchange:
         """Give the body as it comes, 64 KiB at most at a time; nothing is held.
 
         Each view is good until the next one is asked for. A body is read once, by this
-        or by `read_body`.
+        or by `read_body`. It may come in any number of chunks: who may send one without
+        end may as well send small ones.
 
         Raises:
             HttpError: 400, 408 or 413, or 501 when it is compressed.
@@ -135,11 +141,11 @@ class Exchange:
 
     async def _read_into(self, body: GrowingBody, coding: str, limit: int) -> memoryview:
         if not coding:
-            async for view in self._incoming.stream(limit):
+            async for view in self._incoming.stream(limit, n_chunks=self._limits.n_chunks):
                 body.append(view)
             return body.finish()
         inflater = Inflater()
-        async for view in self._incoming.stream(limit):
+        async for view in self._incoming.stream(limit, n_chunks=self._limits.n_chunks):
             for piece in inflater.inflate(view):
                 if body.n_bytes + len(piece) > limit:
                     raise HttpError(400, f"the body inflates to more than {format_size(limit)}")

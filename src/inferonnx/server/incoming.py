@@ -52,6 +52,10 @@ class Pace:
         earned = self._grace_s + self.n_bytes / self._rate
         return max(0.0, min(earned, self.total_s) - self._waited_s)
 
+    def begin_again(self, grace_s: float) -> None:
+        """Give so much time from now on, besides that for what moves."""
+        self._grace_s = grace_s + self._waited_s - self.n_bytes / self._rate
+
     def hasten(self, bytes_per_s: float) -> None:
         """Expect at least so much."""
         self._rate = max(self._rate, bytes_per_s)
@@ -96,6 +100,25 @@ class Incoming:
         is_coming = not self._waits_for_continue
         return is_coming and self._left is not None and self._left <= self._limits.discard_bytes
 
+    async def begun(self) -> None:
+        """Wait until the first byte has come, if there is to be one; it is not read.
+
+        Raises:
+            HttpError: 408.
+            ClientGoneError: The client left instead.
+        """
+        if self.is_read:
+            return
+        self._go_on()
+        asked_s = self._loop.time()
+        try:
+            has_come = await self._connection.arrival(timeout_s=self.pace.left_s)
+        except TimeoutError as error:
+            raise _too_slow() from error
+        if not has_come:
+            raise ClientGoneError
+        self.pace.note(0, self._loop.time() - asked_s)
+
     async def discard(self) -> None:
         """Read what is left, and forget it."""
         async for _ in self.stream(self._limits.upload_bytes):
@@ -107,8 +130,14 @@ class Incoming:
         while self._left:
             at += await self._receive(memory[at:])
 
-    async def stream(self, limit_bytes: int) -> AsyncIterator[memoryview]:
+    async def stream(
+        self, limit_bytes: int, *, n_chunks: int | None = None
+    ) -> AsyncIterator[memoryview]:
         """Give the body as it comes; each view is good until the next.
+
+        Args:
+            limit_bytes: Most that it may have.
+            n_chunks: Most chunks that it may come in; None is no limit.
 
         Raises:
             HttpError: 400, 408 or 413.
@@ -117,7 +146,7 @@ class Incoming:
         if self.is_read:
             return
         if self.length is None:
-            async for view in self._chunks(limit_bytes):
+            async for view in self._chunks(limit_bytes, n_chunks):
                 yield view
         else:
             memory = allocate(min(self._left or 0, RECEIVE_BYTES))
@@ -143,7 +172,7 @@ class Incoming:
         self._left = (self._left or 0) - n
         return n
 
-    async def _chunks(self, limit_bytes: int) -> AsyncIterator[memoryview]:
+    async def _chunks(self, limit_bytes: int, most_chunks: int | None) -> AsyncIterator[memoryview]:
         self._go_on()
         tail, n_chunks, n_bytes = b"", 0, 0
         while True:
@@ -155,12 +184,11 @@ class Incoming:
             elif isinstance(event, h11.Data):
                 n_chunks += event.chunk_start
                 n_bytes += len(event.data)
-                if n_chunks > self._limits.n_chunks:
+                if most_chunks is not None and n_chunks > most_chunks:
                     raise HttpError(
                         400,
-                        "Chunked request body exceeds maximum of "
-                        f"{self._limits.n_chunks} non-empty chunks. Send fewer or larger HTTP "
-                        "chunks.",  # Triton's words, which its tests look for
+                        f"Chunked request body exceeds maximum of {most_chunks} non-empty "
+                        "chunks. Send fewer or larger HTTP chunks.",  # Triton's words
                         close=True,
                     )
                 if n_bytes > limit_bytes:

@@ -65,11 +65,14 @@ class HttpLimits:
         body_bytes: A body that is held in memory, encoded and decoded, unless the
             endpoint says less.
         upload_bytes: A body that is streamed; the repository has its own quota.
-        n_chunks: Chunks of a body: one-byte chunks cost far more than they carry.
+        n_chunks: Chunks of a body in memory: one-byte chunks cost far more than they carry.
         idle_s: Between requests. Clients keep connections for a minute and do not
             repeat a POST that meets a close, so it is longer than that.
         head_s: From the first byte of a request to the end of its head.
-        grace_s: Time that a body has beyond its rate, for slow starts.
+        grace_s: Until the first byte of a body, for slow starts; and the time that one which is
+            streamed has beyond its rate.
+        stall_s: Time that a body in memory has beyond its rate, from when it has its memory:
+            others wait for that. Lost packets are sent again within it.
         bytes_per_s: Least rate of a body or reply: a phone on a bad day has more.
         reply_s: Time that a reply has beyond its rate, and the longest in which its client
             takes no byte of it: others wait for the memory.
@@ -87,6 +90,7 @@ class HttpLimits:
     idle_s: float = 90
     head_s: float = 10
     grace_s: float = 10
+    stall_s: float = 3
     reply_s: float = 60
     bytes_per_s: int = 4 * KIB
     body_s: float = 300

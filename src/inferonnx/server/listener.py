@@ -1,9 +1,10 @@
 """The door: accepts connections, as many as there is room for, and drains.
 
 Who comes when all places are taken waits, the first of them accepted and the others
-in the kernel's queue. Connections that only stay open for a next request give their
-place up, the one that has been idle longest first, so that nobody keeps others out by
-doing nothing.
+in the kernel's queue. Connections on which nothing is under way give their place up,
+so that nobody keeps others out by doing nothing: first those that have come and said
+nothing since, then those that wait for a next request, longest first, and only then
+those that have just come: their handshake or first request is on its way.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ BACKLOG = 128
 RETRY_S = 0.2
 """Pause when the process has no file descriptor for another connection."""
 
+NEWCOMER_S = 3
+"""For the handshake, and again for a first request, in which who has come is not taken for
+silent: three round trips by way of a satellite take two."""
 
 RECHECK_S = 0.2
 """How often it is looked for a connection that has fallen idle, while all places are taken."""
@@ -196,8 +200,9 @@ class Listener:
         """Wait until one more connection has a place, and make one if that can be."""
         while len(self._connections) >= self._limits.n_connections:
             self._has_place.clear()
+            now_s = asyncio.get_running_loop().time()
             idle = [
-                (connection.idle_since or 0, task)
+                (_turn(connection, now_s), task)
                 for connection, task in self._connections.items()
                 if connection.is_idle and not task.cancelling()
             ]
@@ -230,6 +235,14 @@ class Listener:
             return False
         self._observer.connected(connection.peer)
         return True
+
+
+def _turn(connection: Connection, now_s: float) -> tuple[int, float]:
+    """Return what sorts idle connections: who goes first is least."""
+    since_s = connection.idle_since or 0
+    if connection.received_bytes:
+        return 1, since_s
+    return (0 if now_s - since_s > NEWCOMER_S else 2), since_s
 
 
 async def _attach(sock: socket.socket, connection: Connection) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.errors import ModelNotReadyError, PinError
+from inferonnx.errors import InferonnxError, ModelNotReadyError, PinError
 from inferonnx.oip import ModelSignature, make_signature, unknown_model
 from inferonnx.server.scheduler import ModelQueue, QueueLimits
 
@@ -39,7 +39,7 @@ class _Version:
         self.stored = stored
         self.queue = queue
         self.signature: ModelSignature | None = None
-        self.problem = stored.problem
+        self.failure = ""  # why it could not be unlocked the last time
 
 
 class Models:
@@ -130,7 +130,20 @@ class Models:
         found = self._version(name, version)
         if found.stored.problem:
             raise ModelNotReadyError(found.stored.problem)
-        model = (name, version)
+        try:
+            await self._admit(found, data_key)
+        except InferonnxError as error:
+            self.not_unlocked(name, version, error)
+            raise
+        found.failure = ""
+        return self._view(found)
+
+    def not_unlocked(self, name: str, version: int, error: InferonnxError) -> None:
+        """Remember why a version could not be unlocked: whoever asks is told, until it is."""
+        self._version(name, version).failure = error.message
+
+    async def _admit(self, found: _Version, data_key: Secret) -> None:
+        name, model = found.stored.name, (found.stored.name, found.stored.version)
         facts = await self._pool.admit(model, found.stored.path, data_key)  # (1) (2)
         if facts.model_id != found.stored.model_id:  # (3)
             await self._pool.withdraw(model)
@@ -145,11 +158,11 @@ class Models:
                 hint="Push it under the name that it was sealed with.",
             )
         found.signature = make_signature(facts.inputs, facts.outputs)
-        return self._view(found)
 
     async def lock(self, name: str, version: int) -> None:
         """Forget a version's key, after what runs on it."""
-        self._version(name, version).signature = None
+        found = self._version(name, version)
+        found.signature, found.failure = None, ""
         await self._pool.withdraw((name, version))
 
     async def open(self, name: str, version: int) -> None:
@@ -174,11 +187,10 @@ class Models:
         if stored.problem:
             return ModelView(stored, UNAVAILABLE, stored.problem, entry, found.queue)
         if entry is None:
-            return ModelView(
-                stored,
-                LOCKED,
-                "its owner has not unlocked it since it was loaded",
-                entry,
-                found.queue,
+            reason = (
+                f"it could not be unlocked: {found.failure}"
+                if found.failure
+                else "its owner has not unlocked it since it was loaded"
             )
+            return ModelView(stored, LOCKED, reason, entry, found.queue)
         return ModelView(stored, READY, entry.problem, entry, found.queue)

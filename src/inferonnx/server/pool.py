@@ -1,14 +1,12 @@
 """Which unlocked models are open, and how the memory for models is shared among them.
 
 Rules of this file. An unlocked model keeps its data key until it is withdrawn; its
-session comes and goes. Each open model holds a share: at least what its plan
-needs, at most what holds all of it, and no more than leaves the other unlocked
-models their least, as far as they fit beside it. Who needs room takes it from models
-that nobody uses, the one used longest ago first, and from one in use when there is
-no other: it takes no new users then, and is closed when it has none, so that constant
-use can't keep others out. Who waited for a model uses it from the moment that it is
-open, so that the next in turn can't take it away unused. Models are opened and closed
-one after another, in the order in which they were asked for.
+session comes and goes. Each open model holds a share (`server.shares`). Who needs room
+takes it from models that nobody uses, the one used longest ago first, and from one in
+use when there is no other: it takes no new users then, and is closed when it has none,
+so that constant use can't keep others out. Who waited for a model uses it from the
+moment that it is open, so that the next in turn can't take it away unused. Models are
+opened and closed one after another, in the order in which they were asked for.
 
 All state belongs to the event loop's thread; only the opener's calls run in threads.
 """
@@ -21,15 +19,10 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.errors import (
-    InfeasibleBudgetError,
-    InferonnxError,
-    ModelNotReadyError,
-    UnavailableError,
-)
-from inferonnx.server.slots import Slot, first_to_go, free_for, is_worth_more, share_of
+from inferonnx.errors import InferonnxError, ModelNotReadyError, UnavailableError
+from inferonnx.server.shares import Shares
+from inferonnx.server.slots import Slot, first_to_go
 from inferonnx.server.threads import in_thread
-from inferonnx.sizes import MIB, format_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -81,13 +74,12 @@ class Pool:
             concurrency: Calls of one model that may run or wait inside the engine.
             n_rows: Rows of a batch or request for which a model gets memory if there is some.
         """
-        self.total_bytes = total_bytes
         self.concurrency = concurrency
         self.n_rows = n_rows
         self._opener = opener
         self._slots: dict[ModelId, Slot] = {}
+        self._shares = Shares(self._slots.values(), total_bytes=total_bytes)
         self._uses = count(1)
-        self._arena_bytes = 0  # that it may have grown to
         self._turn = asyncio.Lock()  # held by who opens or closes
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -116,11 +108,18 @@ class Pool:
         )
 
     @property
+    def total_bytes(self) -> int:
+        """What all open models together may hold."""
+        return self._shares.total_bytes
+
+    @total_bytes.setter
+    def total_bytes(self, n_bytes: int) -> None:
+        self._shares.total_bytes = n_bytes
+
+    @property
     def used_bytes(self) -> int:
         """What open models may hold, and what closed ones have left behind."""
-        held = [slot for slot in self._slots.values() if slot.share_bytes]
-        left_over = self._arena_bytes - sum(slot.pass_bytes for slot in held)
-        return sum(slot.share_bytes for slot in held) + left_over
+        return self._shares.used_bytes
 
     async def admit(self, model: ModelId, path: str, data_key: Secret) -> ModelFacts:
         """Take a model's data key in; it is opened when it is first used.
@@ -142,7 +141,7 @@ class Pool:
                 concurrency=self.concurrency,
                 n_rows=self.n_rows,
             )
-            self._check_least(facts)
+            self._shares.check_least(facts)
             while (slot := self._slots.get(model)) is not None and slot.withdrawn:
                 await slot.gone.wait()
             if self._closed:
@@ -154,17 +153,6 @@ class Pool:
         finally:
             if kept is not data_key:
                 data_key.wipe()
-
-    def _check_least(self, facts: ModelFacts) -> None:
-        if facts.least_bytes > self.total_bytes:
-            missing = facts.least_bytes - self.total_bytes
-            raise InfeasibleBudgetError(
-                f"the model needs {format_size(facts.least_bytes)} beside the server, and "
-                f"{format_size(self.total_bytes)} are there for models",
-                needed_bytes=facts.least_bytes,
-                budget_bytes=self.total_bytes,
-                hint=f"Serve with at least {-(-missing // MIB)} MiB more.",
-            )
 
     async def withdraw(self, model: ModelId) -> bool:
         """Forget a model's key, after the calls that use it; tell whether it was there.
@@ -207,7 +195,7 @@ class Pool:
         """Become a user of the model as soon as it is open and takes users."""
         if slot.withdrawn:
             raise ModelNotReadyError(UNLOADED)
-        stays = not slot.leaving and (self._turn.locked() or not self._grows(slot))
+        stays = not slot.leaving and (self._turn.locked() or not self._shares.grows(slot))
         if slot.model is not None and stays:
             return self._used(slot, slot.model)
         if slot.failure is not None and asyncio.get_running_loop().time() < slot.retry_at:
@@ -265,7 +253,7 @@ class Pool:
         """Open a model for those that wait for it; whatever happens, all of them are told."""
         try:
             async with self._turn:
-                if self._grows(slot):
+                if self._shares.grows(slot):
                     await self._close(slot)
                 if slot.model is None:
                     await self._make_room(slot)
@@ -292,7 +280,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         began = loop.time()
         opened: list[OpenModel] = []
-        self._hold(slot, self._share(slot), slot.facts.pass_bytes)
+        self._shares.hold(slot, self._shares.share(slot), slot.facts.pass_bytes)
 
         def work() -> None:
             opened.append(
@@ -312,15 +300,15 @@ class Pool:
                 for model in opened:  # it was interrupted, and nobody else knows of it
                     await in_thread(None, model.close)
             finally:
-                self._hold(slot, 0)
+                self._shares.hold(slot, 0)
             raise
         slot.load_s = loop.time() - began
-        self._hold(slot, slot.share_bytes, opened[0].residency.pass_bytes)
+        self._shares.hold(slot, slot.share_bytes, opened[0].residency.pass_bytes)
         return opened[0]
 
     async def _make_room(self, slot: Slot) -> None:
         """Close others until a model's least is free, as long as somebody waits for it."""
-        while slot.is_wanted and self._free(slot) < slot.facts.least_bytes:
+        while slot.is_wanted and self._shares.free(slot) < slot.facts.least_bytes:
             victim = first_to_go(self._slots.values())
             victim.leaving = True
             try:
@@ -329,26 +317,6 @@ class Pool:
                     await self._close(victim)
             finally:
                 victim.leaving = victim.withdrawn
-
-    def _free(self, slot: Slot) -> int:
-        return free_for(
-            slot,
-            self._slots.values(),
-            total_bytes=self.total_bytes,
-            arena_bytes=self._arena_bytes,
-        )
-
-    def _share(self, slot: Slot) -> int:
-        return share_of(slot, self._slots.values(), free_bytes=self._free(slot))
-
-    def _grows(self, slot: Slot) -> bool:
-        return slot.share_bytes < slot.facts.full_bytes and is_worth_more(slot, self._share(slot))
-
-    def _hold(self, slot: Slot, share_bytes: int, pass_bytes: int = 0) -> None:
-        """Count a share; the arena grows with those that are open, and goes with the last."""
-        slot.share_bytes, slot.pass_bytes = share_bytes, pass_bytes
-        held = [slot.pass_bytes for slot in self._slots.values() if slot.share_bytes]
-        self._arena_bytes = max(self._arena_bytes, sum(held)) if held else 0
 
     async def _close(self, slot: Slot) -> None:
         """Close a model that nobody uses."""
@@ -361,7 +329,7 @@ class Pool:
             # Whoever wanted its room is not at fault; its operator reads this.
             slot.failure = UnavailableError("the model could not be closed properly")
         finally:
-            self._hold(slot, 0)
+            self._shares.hold(slot, 0)
 
     def _withdraw(self, model: ModelId, slot: Slot) -> asyncio.Task[None]:
         slot.withdrawn = slot.leaving = True

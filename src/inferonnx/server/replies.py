@@ -27,7 +27,7 @@ from inferonnx.errors import (
     UploadLockedError,
     UploadOffsetError,
 )
-from inferonnx.oip import ERRORS, OipError, as_oip_error, encode_error
+from inferonnx.oip import ERRORS, MethodNotAllowedError, OipError, as_oip_error, encode_error
 from inferonnx.oip.messages import encode_document
 from inferonnx.server.messages import JSON, HttpError, Reply
 
@@ -151,8 +151,8 @@ def failure(error: Exception) -> Reply:
         headers.append(("Retry-After", str(told.retry_after_s)))
     if told.status == 401:
         headers.append(("WWW-Authenticate", "Bearer"))
-    if told.status == 405:
-        headers.append(("Allow", "GET, POST"))
+    if isinstance(error, MethodNotAllowedError):
+        headers.append(("Allow", ", ".join(error.allowed)))
     return Reply(status=told.status, headers=headers, pieces=(encode_error(told.sentence),))
 
 

@@ -14,14 +14,12 @@ place. Links that the host made are followed to read, never to write or remove.
 from __future__ import annotations
 
 import os
-import re
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inferonnx.control import check_name, parse_version
-from inferonnx.crypto import SHA256_BYTES
 from inferonnx.errors import InferonnxError, ModelNameError, OwnerRefusedError, UnavailableError
 from inferonnx.oip import AlreadyExistsError
 from inferonnx.runtime.files import translate
@@ -29,11 +27,10 @@ from inferonnx.runtime.folders import (
     is_there,
     make_folder,
     open_folder,
-    read_small,
     remove_tree,
-    write_whole,
 )
 from inferonnx.server.disk import disk_errors, lock_folder
+from inferonnx.server.homes import Homes, written_owner
 from inferonnx.server.stored import MODEL_FILE, StoredModel, check_file, look_at
 
 if TYPE_CHECKING:
@@ -42,12 +39,8 @@ if TYPE_CHECKING:
     from inferonnx.server.stored import CheckedFile
     from inferonnx.server.upload_state import Upload
 
-OWNER_FILE = "owner"
 UPLOADS = ".uploads"
 TRASH = ".trash"
-
-_OWNER = re.compile(rb"([0-9a-f]{%d})\s*" % (2 * SHA256_BYTES))
-_MAX_OWNER_FILE_BYTES = 128
 
 
 class Repository:
@@ -83,6 +76,7 @@ class Repository:
             except OSError as error:
                 raise translate(error, folder, "preparing") from error
             stack.pop_all()
+        self._homes = Homes(self._root, self.incoming)
         self._is_open = True
 
     def close(self) -> None:
@@ -135,7 +129,7 @@ class Repository:
             AlreadyExistsError, OwnerRefusedError: In this order.
             UnavailableError: It can't be found out, or nothing can be stored there.
         """
-        with disk_errors("looking for the model"), self._home(name) as home:
+        with disk_errors("looking for the model"), self._homes.opened(name) as home:
             if home is None:
                 return
             if is_there(str(version), at=home):
@@ -175,13 +169,13 @@ class Repository:
         with self._change(), disk_errors("storing the model"):
             self.check_free(upload.name, upload.version, upload.owner)
             used_bytes = self._counted()
-            is_new = self._make_home(upload.name, upload.owner)
+            is_new = self._homes.make(upload.name, upload.owner)
             home = open_folder(upload.name, at=self._root)
             try:
                 self._move_in(upload, home)
             except OSError:
                 if is_new:
-                    self._unmake_home(upload.name, home)
+                    self._homes.unmake(upload.name, home)
                 raise
             finally:
                 os.close(home)
@@ -195,7 +189,7 @@ class Repository:
             UnavailableError: The disk refuses.
         """
         trash = os.urandom(8).hex()
-        with self._change(), disk_errors("deleting the model"), self._home(name) as home:
+        with self._change(), disk_errors("deleting the model"), self._homes.opened(name) as home:
             if home is None or not is_there(str(version), at=home):
                 return
             left_bytes = self._counted() - self._file_bytes(name, version)
@@ -240,8 +234,8 @@ class Repository:
     def _versions(self, name: str, numbers: list[int]) -> Iterator[StoredModel]:
         owner, problem = None, ""
         try:
-            with self._home(name, follow=True) as home:
-                owner = None if home is None else _written_owner(name, home)
+            with self._homes.opened(name, follow=True) as home:
+                owner = None if home is None else written_owner(name, home)
         except InferonnxError as error:
             problem = error.message
         for number in numbers:
@@ -253,57 +247,12 @@ class Repository:
                 owner = found.owner or None  # where the host put them there, the first one counts
             yield found
 
-    @contextmanager
-    def _home(self, name: str, *, follow: bool = False) -> Iterator[int | None]:
-        """Open the folder of a name; None where there is none.
-
-        Raises:
-            UnavailableError: There is something else: a file, or a link that leads away.
-        """
-        with disk_errors(f"opening the folder of model '{name}'"):
-            try:
-                home = open_folder(name, at=self._root, follow=follow)
-            except FileNotFoundError:
-                home = None
-            except NotADirectoryError as error:
-                raise UnavailableError(
-                    f"what has the name '{name}' in the folder of models is no folder",
-                    hint="The host put a file or a link there.",
-                ) from error
-        try:
-            yield home
-        finally:
-            if home is not None:
-                os.close(home)
-
     def _owner_of(self, name: str, home: int) -> bytes | None:
         """Return whose a name is: by its file, else by its first version, None for nobody's."""
-        owner = _written_owner(name, home)
+        owner = written_owner(name, home)
         if owner is not None:
             return owner
         return next((m.owner for m in self._versions(name, self._numbers(name)) if m.owner), None)
-
-    def _make_home(self, name: str, owner: bytes) -> bool:
-        """Make the folder of a name, its owner in it, if it is not there; tell whether it was."""
-        content = owner.hex().encode() + b"\n"
-        with self._home(name) as home:
-            if home is not None:
-                if not is_there(OWNER_FILE, at=home):
-                    write_whole(OWNER_FILE, content, at=home, through=self.incoming)
-                return False
-        temporary = f".{os.urandom(8).hex()}.home"
-        try:
-            folder = make_folder(temporary, at=self.incoming)
-            try:
-                write_whole(OWNER_FILE, content, at=folder, through=folder)
-            finally:
-                os.close(folder)
-            os.rename(temporary, name, src_dir_fd=self.incoming, dst_dir_fd=self._root)
-        except OSError:
-            remove_tree(temporary, at=self.incoming)
-            raise
-        os.fsync(self._root)
-        return True
 
     def _move_in(self, upload: Upload, home: int) -> None:
         """Rename the folder of an upload to that of a version, and make that last."""
@@ -315,11 +264,6 @@ class Repository:
         except OSError:
             os.rename(version, upload.id, src_dir_fd=home, dst_dir_fd=self.incoming)
             raise
-
-    def _unmake_home(self, name: str, home: int) -> None:
-        with suppress(OSError):
-            os.unlink(OWNER_FILE, dir_fd=home)
-            os.rmdir(name, dir_fd=self._root)
 
     def _counted(self) -> int:
         if self._used_bytes is None:
@@ -338,27 +282,6 @@ class Repository:
 
     def _path(self, name: str, version: int) -> str:
         return os.path.join(self.folder, name, str(version), MODEL_FILE)
-
-
-def _written_owner(name: str, home: int) -> bytes | None:
-    """Return the owner in the file of a name, None where there is no such file.
-
-    Raises:
-        UnavailableError: It is damaged.
-    """
-    try:
-        content = read_small(OWNER_FILE, at=home, limit_bytes=_MAX_OWNER_FILE_BYTES)
-        match = _OWNER.fullmatch(content)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        match = None
-    if match is None:
-        raise UnavailableError(
-            f"the file {OWNER_FILE!r} of model '{name}' is damaged",
-            hint="It holds the owner's public key, 64 hexadecimal digits.",
-        )
-    return bytes.fromhex(match[1].decode())
 
 
 def _is_name(entry: str) -> bool:

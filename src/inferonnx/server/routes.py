@@ -149,7 +149,7 @@ def find_route(method: str, path: bytes) -> tuple[Route, Mapping[str, str]]:
     node, segments = found
     route = node.methods.get(method)
     if route is None:
-        raise MethodNotAllowedError
+        raise MethodNotAllowedError(node.methods)
     return route, segments
 
 

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.control import check_name
 from inferonnx.control.names import MAX_VERSION
 from inferonnx.errors import (
     InferonnxError,
     UnavailableError,
-    UploadEndedError,
     UploadLockedError,
     UploadOffsetError,
 )
@@ -34,6 +33,7 @@ from inferonnx.oip import (
 from inferonnx.sealed import HEADER_BYTES
 from inferonnx.server.appending import Appender, LiveUpload
 from inferonnx.server.disk import disk_errors
+from inferonnx.server.upload_ends import EXPIRED, FULL, INSTALLED, UploadEnds
 from inferonnx.server.upload_files import STATE, UploadFiles
 from inferonnx.server.upload_state import ID_BYTES, Upload
 
@@ -42,15 +42,6 @@ if TYPE_CHECKING:
 
     from inferonnx.server.repository import Repository
     from inferonnx.server.stored import StoredModel
-
-T = TypeVar("T")
-
-MOST_REMEMBERED = 64
-"""Uploads that are over and of which it is still told how they ended: 1 KiB each."""
-
-FULL = "the server's disk was full"
-INSTALLED = "it has become a model"
-EXPIRED = "nobody went on with it in time"
 
 MAY_PASS = (UnavailableError, UploadOffsetError)
 """Of verifying: the disk failed, or it is not time yet. The upload stays."""
@@ -101,9 +92,8 @@ class Uploads:
         self._files = UploadFiles(repository.incoming)
         self._most, self._expiry_s, self._clock_s = max_uploads, expiry_s, clock_s
         self._live: dict[str, LiveUpload] = {}
-        self._installed: dict[str, tuple[Upload, float]] = {}  # with the time of their end
-        self._ended: dict[str, str] = {}  # and why
-        self._lock = threading.Lock()  # of the three; nothing waits for a disk under it
+        self._ends = UploadEnds(expiry_s)
+        self._lock = threading.Lock()  # of both; nothing waits for a disk under it
         self._creating = threading.Lock()  # one looks for room at a time
         with disk_errors("reading the uploads"):
             self._restore()
@@ -180,12 +170,12 @@ class Uploads:
             live = self._live.get(name)
             if live is not None and not self._is_expired(live):
                 return Progress(live.upload, live.offset, self._expires_s(live), False)
-            if name in self._installed:
-                upload, ended_s = self._installed[name]
-                return Progress(upload, upload.n_bytes, ended_s + self._expiry_s, True)
-            if live is None and name not in self._ended:
+            if (installed := self._ends.installed(name)) is not None:
+                upload, expires_s = installed
+                return Progress(upload, upload.n_bytes, expires_s, True)
+            if live is None and name not in self._ends:
                 raise NotFoundError("there is no such upload")
-            raise _over(self._ended.get(name, EXPIRED))
+            raise self._ends.over(name)
 
     def append(self, upload: Upload, offset: int) -> Appender:
         """Return what appends to an upload, for one request at a time.
@@ -247,9 +237,7 @@ class Uploads:
             old = [live for live in self._live.values() if self._is_expired(live)]
             for live in old:
                 live.is_busy = True
-            told = [i for i, (_, at) in self._installed.items() if at + self._expiry_s <= now]
-            for name in told:
-                del self._installed[name]
+            told = self._ends.expire(now)
         for live in old:
             self._end(live, EXPIRED)
         for name in told:
@@ -261,7 +249,7 @@ class Uploads:
         with self._lock:
             live = self._live.get(upload.id)
             if live is None or self._is_expired(live):
-                raise _over(self._ended.get(upload.id, EXPIRED))
+                raise self._ends.over(upload.id)
             if live.is_busy:
                 raise UploadLockedError("another request is under way for this upload")
             live.is_busy = True
@@ -282,15 +270,15 @@ class Uploads:
         name = live.upload.id
         with self._lock:
             del self._live[name]
-            _remember(self._ended, name, reason)
+            self._ends.note(name, reason)
         self._files.remove(name)
 
     def _note_installed(self, live: LiveUpload) -> None:
         name = live.upload.id
         with self._lock:
             del self._live[name]
-            _remember(self._ended, name, INSTALLED)
-            forgotten = _remember(self._installed, name, (live.upload, self._clock_s()))
+            self._ends.note(name, INSTALLED)
+            forgotten = self._ends.note_installed(live.upload, self._clock_s())
         if forgotten is not None:
             self._files.forget(forgotten)
 
@@ -345,25 +333,11 @@ class Uploads:
             if n_bytes is not None:
                 self._live[name] = LiveUpload(upload, n_bytes, min(last_s, self._clock_s()))
                 keep |= {name, name + STATE}
-            elif len(self._installed) < MOST_REMEMBERED and self._has_become(upload):
-                self._installed[name] = (upload, self._clock_s())
+            elif not self._ends.is_full and self._has_become(upload):
+                self._ends.note_installed(upload, self._clock_s())
                 keep.add(name + STATE)
         self._files.clear(but=keep)
 
     def _has_become(self, upload: Upload) -> bool:
         found = self._repository.find(upload.name, upload.version)
         return not found.problem and found.model_id == upload.model_id
-
-
-def _remember(notes: dict[str, T], name: str, note: T) -> str | None:
-    """Keep a note, and return whose oldest note went for it, if there were too many."""
-    notes[name] = note
-    if len(notes) <= MOST_REMEMBERED:
-        return None
-    oldest = next(iter(notes))
-    del notes[oldest]
-    return oldest
-
-
-def _over(reason: str) -> UploadEndedError:
-    return UploadEndedError(f"the upload is over: {reason}")

@@ -261,6 +261,17 @@ def test_operators_that_a_trial_may_not_show_are_named(tried, op_type):
     assert notes == [f"requests are not batched: {op_type} may look at several rows"]
 
 
+@pytest.mark.parametrize(
+    "kind", [np.uint8, np.int64, np.uint64, np.float16, np.float32, np.float64, np.complex128]
+)
+def test_the_largest_numbers_of_a_type_are_varied_too(kind):
+    info = np.iinfo(kind) if np.issubdtype(kind, np.integer) else np.finfo(kind)
+    sample = np.array([[info.min, info.max]], kind)
+    drawn = rows._drawn(sample, sample, np.random.default_rng(1), (0, 3), 1.0)
+    assert (drawn.dtype, drawn.shape) == (sample.dtype, sample.shape)
+    assert drawn.tobytes() != sample.tobytes()
+
+
 def test_a_slow_model_is_not_tried_and_the_owner_is_told(tried, monkeypatch):
     monkeypatch.setattr(rows, "SLOW_S", 0.0)
     independent, notes = tried(*residual_net())

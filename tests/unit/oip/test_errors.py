@@ -23,6 +23,7 @@ from inferonnx.oip.errors import (
     InvalidRequestError,
     NotFoundError,
     OipError,
+    TooLargeError,
     as_oip_error,
     encode_error,
     parse_error,
@@ -124,7 +125,7 @@ def test_any_other_body_leaves_the_status(body: bytes) -> None:
     ("error", "cls"),
     [
         (TensorError("why"), InvalidRequestError),
-        (InfeasibleBudgetError("why", needed_bytes=2, budget_bytes=1), BusyError),
+        (InfeasibleBudgetError("why", needed_bytes=2, budget_bytes=1), TooLargeError),
         (UnavailableError("why"), BusyError),
         (EngineError("why"), InternalError),
         (PinError("why"), InternalError),

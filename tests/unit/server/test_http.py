@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inferonnx.server.messages import HttpError, Reply
-from serving.running import echo, everything, until
+from serving.running import PATIENCE_S, echo, everything, until
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -382,6 +382,18 @@ def test_a_gigabyte_of_header_is_thrown_away(server):
         assert server.curl("/").returncode == 0
 
 
+def test_chunks_of_a_body_that_is_streamed_are_not_counted(start):
+    async def streamed(_, exchange):
+        async for _ in exchange.chunks():
+            pass
+        return Reply(status=200)
+
+    server = start(streamed, n_chunks=10)
+    data = chunked(*[b"x"] * 100).replace(b"Host: h", b"Host: h\r\nConnection: close")
+    (reply,) = answers(server.said_to(data))
+    assert reply[0] == 200
+
+
 @pytest.mark.parametrize("n", [10, 11])
 def test_chunks_are_counted(start, n):
     server = start(n_chunks=10)
@@ -491,7 +503,7 @@ def test_a_head_that_trickles_is_no_better(start):
 @pytest.mark.parametrize("begin", [b"", b"hello"])
 @pytest.mark.parametrize("frame", ["length", "chunks"])
 def test_a_slow_body_is_answered_and_its_memory_given_back(start, begin, frame):
-    server = start(grace_s=0.2, bytes_per_s=1000)
+    server = start(grace_s=0.2, stall_s=0.2, bytes_per_s=1000)
     with server.raw() as sock:
         data = post(bytes(1000))[:-1000] if frame == "length" else chunked(end=b"3e8\r\n")
         sock.sendall(data + begin)
@@ -501,11 +513,42 @@ def test_a_slow_body_is_answered_and_its_memory_given_back(start, begin, frame):
 
 def test_who_announces_much_must_send_much(start):
     """By the least rate alone, these hundred bytes would be good for a hundred seconds."""
-    server = start(grace_s=0.2, bytes_per_s=1, body_s=200)
+    server = start(stall_s=0.2, bytes_per_s=1, body_s=200)
     with server.raw() as sock:
         sock.sendall(post(bytes(10_000_000))[:-10_000_000] + bytes(100))
         assert error(answers(everything(sock))[0])[0] == 408
     assert server.budget.used == 0
+
+
+@pytest.mark.parametrize("lines", [(), (b"Expect: 100-continue",)], ids=["sent", "expects"])
+@pytest.mark.parametrize("frame", ["length", "chunks"])
+def test_who_announces_a_body_and_sends_nothing_holds_no_memory(start, lines, frame):
+    """All memory is announced many times over, and whoever sends something has it at once."""
+    server = start(grace_s=PATIENCE_S)
+    whole = server.budget.total = 1_000_000
+    head = post(bytes(whole // 2), *lines)[: -(whole // 2)]
+    if frame == "chunks":
+        head = head.replace(b"Content-Length: %d" % (whole // 2), b"Transfer-Encoding: chunked")
+    silent = [server.raw() for _ in range(20)]
+    for sock in silent:
+        sock.sendall(head)
+    until(lambda: sum(not c.is_idle for c in list(server.listener._connections)) == 20)
+    (reply,) = answers(server.said_to(post(bytes(100_000), b"Connection: close")))
+    assert (reply[0], reply[2]) == (200, bytes(100_000))
+    assert server.budget.most < whole // 2
+    for sock in silent:
+        sock.close()
+
+
+def test_a_body_that_has_memory_and_stands_still_gives_it_to_who_waits(start):
+    server = start(grace_s=PATIENCE_S, stall_s=0.5)
+    whole = server.budget.total = 1_000_000
+    with server.raw() as sock:
+        sock.sendall(post(bytes(whole))[: 100 - whole])
+        until(lambda: server.budget.used)
+        (reply,) = answers(server.said_to(post(b"x", b"Connection: close")))
+        assert reply[0] == 200
+        assert error(answers(everything(sock))[0])[0] == 408
 
 
 def test_a_body_that_trickles_for_ever_ends_with_the_total(start):

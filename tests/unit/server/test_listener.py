@@ -7,10 +7,12 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from inferonnx.errors import UnavailableError, UsageError
+from inferonnx.server import listener
 from inferonnx.server.connection import Connection
 from inferonnx.server.listener import Listener
 from serving.running import PATIENCE_S, Server, echo, everything, until
@@ -137,6 +139,42 @@ def test_the_longest_idle_connection_gives_its_place_up(gate):
     server.open_gate()
     assert busy.getresponse().status == 200
     for sock in (busy, *idle):
+        sock.close()
+
+
+def test_who_has_just_come_goes_after_those_that_are_idle(gate):
+    """A handshake begins before another connection falls idle, and takes its time."""
+    server = gate(n_connections=2)
+    slow = server.plain()
+    until(lambda: server.listener.n_connections == 1)
+    idle = server.raw()
+    idle.sendall(ASK)
+    assert idle.recv(1000)
+    assert server.curl("/").returncode == 0
+    assert is_closed(idle)
+    with server.context().wrap_socket(slow, server_hostname="localhost") as sock:
+        sock.sendall(ASK)
+        assert sock.recv(1000)
+    idle.close()
+
+
+@pytest.mark.parametrize("shakes_hands", [False, True])
+def test_who_has_come_and_says_nothing_goes_before_those_that_are_idle(
+    gate, monkeypatch, shakes_hands
+):
+    monkeypatch.setattr(listener, "NEWCOMER_S", 0.2)
+    server = gate(n_connections=2)
+    idle = server.raw()
+    idle.sendall(ASK)
+    assert idle.recv(1000)
+    silent = server.raw() if shakes_hands else server.plain()
+    until(lambda: server.listener.n_connections == 2)
+    time.sleep(0.3)
+    assert server.curl("/").returncode == 0
+    assert is_closed(silent)
+    idle.sendall(ASK)
+    assert idle.recv(1000)
+    for sock in (idle, silent):
         sock.close()
 
 

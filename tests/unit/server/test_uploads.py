@@ -34,7 +34,8 @@ from inferonnx.oip import (
 )
 from inferonnx.sealed import HEADER_BYTES
 from inferonnx.server.repository import Repository
-from inferonnx.server.uploads import MOST_REMEMBERED, Uploads
+from inferonnx.server.upload_ends import MOST_REMEMBERED
+from inferonnx.server.uploads import Uploads
 from inferonnx.sizes import GIB
 from sealed_files import (
     OTHER_OWNER,
@@ -465,7 +466,7 @@ def test_of_what_is_over_it_is_told_for_a_while(host):
     for n in range(MOST_REMEMBERED + 3):
         data = make_file(n, n_bytes=500)
         host.push(data, version=n + 1)
-        ids.append(next(reversed(host.uploads._installed)))
+        ids.append(next(reversed(host.uploads._ends._installed)))
     assert len(host.incoming) == MOST_REMEMBERED
     with pytest.raises(NotFoundError):
         host.uploads.find(ids[0])

@@ -37,6 +37,7 @@ from inferonnx.server.pool import Pool
 from inferonnx.server.repository import Repository
 from inferonnx.server.scheduler import QueueLimits
 from inferonnx.server.telling import LogObserver
+from inferonnx.server.upkeep import EXPIRY_CHECK_S, expire_uploads
 from inferonnx.server.uploads import Uploads
 from inferonnx.sizes import KIB, MIB, format_size
 
@@ -174,6 +175,10 @@ class Server:
             if config.grpc is not None:
                 listeners.append(await self._open_grpc(context, config.grpc, observer))
                 stack.push_async_callback(listeners[-1].abort)
+            expiring = asyncio.create_task(
+                expire_uploads(context.uploads, every_s=min(EXPIRY_CHECK_S, config.upload_expiry_s))
+            )
+            stack.callback(expiring.cancel)
             context.n_connections = lambda: sum(one.n_connections for one in listeners)
             if config.cert_out is not None:
                 with whole_file(config.cert_out) as file:
@@ -273,24 +278,26 @@ class Server:
                     error=stored.problem,
                 )
             elif self._key is not None:
-                try:
-                    data_key = _data_key(stored.path, self._key)
-                    view = await context.models.unlock(stored.name, stored.version, data_key)
-                except InferonnxError as error:
-                    if isinstance(error, InfeasibleBudgetError):
-                        least = max(least or 0, error.needed_bytes)
-                    self._log.event(
-                        "unlock_failed",
-                        level="warning",
-                        model=stored.name,
-                        version=stored.version,
-                        code=error.code,
-                        error=error.message,
-                    )
-                else:
-                    if view.entry is not None:
-                        least = max(least or 0, view.entry.facts.least_bytes)
+                needed = await self._unlock(context.models, stored, self._key)
+                least = max(least or 0, needed) if needed else least
         return least
+
+    async def _unlock(self, models: Models, stored: StoredModel, key: Key) -> int:
+        """Unlock a model as its owner would, or say why not; return its least share, 0 unknown."""
+        try:
+            view = await models.unlock(stored.name, stored.version, _data_key(stored.path, key))
+        except InferonnxError as error:
+            models.not_unlocked(stored.name, stored.version, error)
+            self._log.event(
+                "unlock_failed",
+                level="warning",
+                model=stored.name,
+                version=stored.version,
+                code=error.code,
+                error=error.message,
+            )
+            return error.needed_bytes if isinstance(error, InfeasibleBudgetError) else 0
+        return view.entry.facts.least_bytes if view.entry is not None else 0
 
 
 def _obeyed(stored: StoredModel, owner: bytes | None) -> StoredModel:

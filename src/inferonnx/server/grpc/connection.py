@@ -97,7 +97,7 @@ class GrpcConnection:
             ClientGoneError: The client left.
         """
         self._h2.initiate_connection()
-        self.windows.begin()
+        self.windows.fit()
         self.sender.flush()
         try:
             await self._serve()
@@ -216,7 +216,7 @@ class GrpcConnection:
 
     def _on_data(self, event: events.DataReceived) -> None:
         n_bytes = event.flow_controlled_length
-        self.windows.came(event.stream_id, n_bytes, padding=n_bytes - len(event.data))
+        self.windows.pad(event.stream_id, n_bytes - len(event.data))
         call = self._calls.get(event.stream_id)
         if call is not None:
             call[0].receive(event.data)
@@ -236,6 +236,7 @@ class GrpcConnection:
 
     def _on_settled(self, _event: events.SettingsAcknowledged) -> None:
         """Open windows that have become narrow under a message that comes."""
+        self.windows.settled()
         for stream, _ in self._calls.values():
             stream.renew_window()
 

@@ -8,23 +8,29 @@ WIDE_BYTES = MIB
 """Of a call that may come before memory is reserved for its message, while its client has
 one call at a time: an image takes no round trip more than a small message."""
 
-WIDE_CALLS = 2
-"""What such a client may have; at the second one it is told of narrow windows and more."""
+WIDE_CONNECTION_BYTES = 2 * MIB
+"""Of all calls of a client with wide windows, together, for which there is no memory: so much
+can wait. It is what bounds them, and not how many they are: fewer calls than were offered
+before can't be offered, since grpcio then may wait for ever with those that it has begun."""
 
 NARROW_BYTES = 16 * KIB
 """The same for each of many calls: all of them can wait for memory and hold little. When it
 is reserved, a call's window opens by the whole message."""
 
-NARROW_CALLS = 100
-"""Calls of one connection then; the client lets others wait. RFC 9113 wants no fewer."""
+CALLS_EACH = 100
+"""Calls of one connection, always; the client lets others wait. RFC 9113 wants no fewer."""
+
+CROWD = 2
+"""Calls at once at which windows become narrow."""
 
 CALM_S = 10
 """How long a client has had one call at a time, and nobody had to wait for memory, until
 its windows are wide again."""
 
 CONNECTION_BYTES = 4 * MIB
-"""Under way on a connection, all calls together: a network of 100 ms and 40 MB/s. It
-promises no memory, since each call has its own window."""
+"""Under way on a connection, all calls together, while windows are narrow or a message comes
+whose memory is reserved: a network of 100 ms and 40 MB/s. It promises no memory, since each
+call has its own window."""
 
 FRAME_BYTES = 16 * KIB
 """Longest frame: `h2` puts it together in memory that nobody reserved."""

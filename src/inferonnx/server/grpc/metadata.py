@@ -106,7 +106,8 @@ def closing_fields(code: int, sentence: str = "", *, retry_after_s: float = 0) -
 
 def refusing_fields(status: int) -> Fields:
     """Return the header fields of an answer to what is no call."""
-    return [(b":status", b"%d" % status), (b"content-type", b"text/plain; charset=utf-8")]
+    fields = [(b":status", b"%d" % status), (b"content-type", b"text/plain; charset=utf-8")]
+    return [*fields, (b"allow", b"POST")] if status == 405 else fields
 
 
 def encode_sentence(sentence: str) -> bytes:

@@ -132,6 +132,7 @@ class GrpcService:
                 stream.finish(told.grpc_code, told.sentence, retry_after_s=told.retry_after_s)
             stream.figures.sent_s = loop.time()
         except (ClientGoneError, asyncio.CancelledError):
+            stream.figures.replied_s = loop.time()
             told = Verdict(0, CANCELLED, "", 0)
         self._note(stream, told)
 

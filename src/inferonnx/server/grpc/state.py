@@ -21,8 +21,8 @@ def make_state(head_bytes: int) -> H2Connection:
     """Return h2's state with our settings in the first frame that it sends.
 
     A client may begin before it has read them, and with what the standard lets it assume:
-    so the first are no less than that. What is less comes behind them, and holds when
-    the client has said that it knows.
+    so they are no less than that. A smaller window comes behind them, and holds when the
+    client has said that it knows.
     """
     state = _State(
         H2Configuration(
@@ -35,7 +35,7 @@ def make_state(head_bytes: int) -> H2Connection:
     state.local_settings = Settings(
         client=False,
         initial_values={
-            SettingCodes.MAX_CONCURRENT_STREAMS: most.NARROW_CALLS,
+            SettingCodes.MAX_CONCURRENT_STREAMS: most.CALLS_EACH,
             SettingCodes.MAX_HEADER_LIST_SIZE: head_bytes,
             SettingCodes.INITIAL_WINDOW_SIZE: most.WIDE_BYTES,
             SettingCodes.MAX_FRAME_SIZE: most.FRAME_BYTES,

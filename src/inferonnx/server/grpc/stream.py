@@ -134,7 +134,7 @@ class Stream:
         except InvalidRequestError as error:
             self._error = error
         self._count_held()
-        if not had_prefix or not self._frames.n_missing or self._error is not None:
+        if not (had_prefix and self.is_filling and self._frames.n_missing) or self._error:
             self._arrived.set()
 
     def end(self) -> None:
@@ -164,7 +164,8 @@ class Stream:
 
     def release(self) -> None:
         """Give all memory back; nothing comes any more."""
-        self._commons.hold(-self._held)
+        self._fill(False)
+        self._windows.hold(-self._held)
         for reservation in self._reservations:
             reservation.release()
 
@@ -211,16 +212,19 @@ class Stream:
         if is_compressed:
             beside_bytes += FIRST_BYTES
         is_small = n_bytes <= SMALL_BYTES and not beside_bytes
+        if n_bytes:  # who only announces one holds no memory
+            await self._until(lambda: self.has_ended or frames.n_missing < n_bytes, pace)
         reservation = await self._reserve(0 if is_small else n_bytes + beside_bytes)
+        pace.begin_again(self._limits.stall_s)
         frames.begin(allocate(n_bytes))
         self._count_held()
-        self.is_filling = True
+        self._fill(True)
         self.renew_window()
         await self._until(lambda: self.has_ended or not frames.n_missing, pace)
         if frames.n_missing:
             raise _cut_off()
         data = frames.finish()
-        self.is_filling = False
+        self._fill(False)
         self._count_held()
         return Message(
             await self._inflated(data, reservation) if is_compressed else data, reservation
@@ -263,7 +267,11 @@ class Stream:
 
     def _count_held(self) -> None:
         change, self._held = self._frames.n_held - self._held, self._frames.n_held
-        self._commons.hold(change)
+        self._windows.hold(change)
+
+    def _fill(self, is_filling: bool) -> None:
+        self._windows.n_filling += is_filling - self.is_filling
+        self.is_filling = is_filling
 
     def _end_with(self, fields: Fields) -> None:
         self.has_opened = True
@@ -283,7 +291,7 @@ class Stream:
             try:
                 reservation = await self._reserving
             except asyncio.CancelledError:
-                self._reserving.cancel()
+                _give_back(self._reserving)
                 if self._error is None:
                     raise
                 raise self._error from None  # overrun
@@ -324,6 +332,12 @@ class Stream:
         inflater.finish()
         reservation.shrink(len(data))
         return body.finish()
+
+
+def _give_back(reserving: asyncio.Task[Reservation]) -> None:
+    """Reserve no more; what was granted in the moment of the interrupt is given back."""
+    if not reserving.cancel() and not reserving.cancelled() and reserving.exception() is None:
+        reserving.result().release()
 
 
 def _cut_off() -> InvalidRequestError:

@@ -25,6 +25,11 @@ class GrpcServer(Server):
             self.stop()
             raise
 
+    @property
+    def n_pending(self):
+        """Requests of the first model that wait or are computed."""
+        return self.parts.models.find("float", 1).queue.statistics.n_pending
+
     def stop(self):
         super().stop()
         self.parts.close()

@@ -41,21 +41,31 @@ def test_a_call_is_answered(client):
     assert (reply.status, reply.messages) == (0, [LIVE])
 
 
-def test_settings_come_first_and_narrow_ones_behind_those_that_are_no_less_than_the_standard(
-    server,
-):
-    client = H2Client(server)
-    with client.sock:
-        client.h2.initiate_connection()
-        client.flush()
-        client.receive_until(lambda: len(settings_of(client)) == 2)
-    first, second = settings_of(client)
-    assert first[SettingCodes.MAX_CONCURRENT_STREAMS] == limits.NARROW_CALLS
+def test_settings_come_first_and_are_no_less_than_the_standard(client):
+    (first,) = settings_of(client)
+    assert first[SettingCodes.MAX_CONCURRENT_STREAMS] == limits.CALLS_EACH
     assert first[SettingCodes.INITIAL_WINDOW_SIZE] == limits.WIDE_BYTES
     assert first[SettingCodes.MAX_FRAME_SIZE] == limits.FRAME_BYTES
-    assert second[SettingCodes.MAX_CONCURRENT_STREAMS] == limits.WIDE_CALLS
     (window,) = [e for e in client.events if isinstance(e, WindowUpdated)]
-    assert 65_535 + window.delta == limits.CONNECTION_BYTES
+    assert 65_535 + window.delta == limits.WIDE_CONNECTION_BYTES
+
+
+def test_no_fewer_calls_are_ever_offered_than_were(start, monkeypatch):
+    """grpcio may wait for ever with those that it has begun."""
+    monkeypatch.setattr(limits, "CALM_S", 0.1)
+    message, data = question(3000)
+    with H2Client(start()) as client:
+        for n_changes in (3, 5):  # narrow and wide again, at least
+            numbers = [client.begin("ModelInfer") for _ in range(4)]
+            for number in numbers:
+                client.send(number, encode_prefix(len(message)) + message, end=True)
+            assert [answered(client.reply(number)) for number in numbers] == [data] * 4
+            time.sleep(0.2)
+            client.call("ServerLive")
+            client.receive_until(lambda n=n_changes: len(settings_of(client)) >= n)
+        offered = [one.get(SettingCodes.MAX_CONCURRENT_STREAMS) for one in settings_of(client)]
+        assert offered[0] == limits.CALLS_EACH
+        assert not any(offered[1:])
 
 
 def settings_of(client):
@@ -109,7 +119,7 @@ def test_calls_on_one_connection_do_not_wait_for_each_other(server, client):
 
 def test_hundred_calls_at_once(client):
     message, data = question(3000)
-    numbers = [client.begin("ModelInfer") for _ in range(limits.NARROW_CALLS)]
+    numbers = [client.begin("ModelInfer") for _ in range(limits.CALLS_EACH)]
     for number in numbers:
         client.send(number, encode_prefix(len(message)) + message, end=True)
     good = [reply for reply in map(client.reply, numbers) if reply.status == 0]
@@ -147,6 +157,56 @@ def test_while_memory_is_short_no_more_comes_than_a_narrow_window(start):
         client.send(first, framed[10:], end=True)
         assert answered(client.reply(number)) == data
         assert answered(client.reply(first)) == data
+
+
+def sent_blindly(client, numbers, framed):
+    """Send as much of a message as the windows let on each call, without reading."""
+    for number in numbers:
+        there, at = client.h2.local_flow_control_window(number), 0
+        while at < min(len(framed), there):
+            part = framed[at : min(at + limits.FRAME_BYTES, there)]
+            client.h2.send_data(number, part)
+            at += len(part)
+        yield number, at
+    client.flush()
+
+
+def test_a_client_that_begins_many_calls_with_wide_windows_sends_no_more_than_can_wait(start):
+    server = start(ledger_bytes=4 * MIB)
+    kept = server.run(_reserve(server, 4 * MIB - 1))
+    message, data = question(60_000)
+    framed = encode_prefix(len(message)) + message
+    with H2Client(server) as client:
+        numbers = [client.begin("ModelInfer") for _ in range(20)]
+        sent = dict(sent_blindly(client, numbers, framed))
+        assert sum(sent.values()) == limits.WIDE_CONNECTION_BYTES
+        n_prefixes = PREFIX_BYTES * sum(n > 0 for n in sent.values())
+        held = limits.WIDE_CONNECTION_BYTES - n_prefixes
+        until(lambda: server.grpc.commons.held_bytes == held)
+        assert not server.grpc.commons.is_full
+        server.run(_release(kept))
+        for number, n in sent.items():
+            client.send(number, framed[n:], end=True)
+        assert [answered(client.reply(number)) for number in numbers] == [data] * 20
+
+
+def test_what_waits_is_in_nobody_s_way(start):
+    """The first message has its memory; those behind it take all of the connection's window."""
+    (one, one_data), (two, two_data) = question(300_000), question(900_000)
+    one, two = (encode_prefix(len(message)) + message for message in (one, two))
+    server = start(ledger_bytes=6 * MIB)
+    with H2Client(server) as client:
+        first = client.begin("ModelInfer")
+        client.send(first, one[:1000])
+        until(lambda: server.parts.ledger.used_bytes > len(one))
+        numbers = [client.begin("ModelInfer") for _ in range(5)]
+        sent = dict(sent_blindly(client, numbers, two))
+        assert client.h2.local_flow_control_window(first) == 0
+        client.send(first, one[1000:], end=True)
+        assert answered(client.reply(first)) == one_data
+        for number in numbers:
+            client.send(number, two[sent[number] :], end=True)
+        assert [answered(client.reply(number)) for number in numbers] == [two_data] * 5
 
 
 def test_a_window_that_becomes_narrow_under_a_message_opens_for_all_of_it(start):
@@ -317,7 +377,7 @@ def test_a_reset_call_is_not_computed(server, client):
     for _ in range(5):
         numbers.append(client.begin("ModelInfer"))
         client.send(numbers[-1], encode_prefix(len(message)) + message, end=True)
-    until(lambda: server.parts.engine.n_runs == 2)  # and the others wait
+    until(lambda: server.n_pending == 5 and server.parts.engine.n_runs == 2)  # three wait
     for number in numbers[2:]:
         client.h2.reset_stream(number, ErrorCodes.CANCEL)
     client.flush()
@@ -335,7 +395,7 @@ def test_a_client_that_leaves_is_not_computed_for(server, goodbye):
         for _ in range(5):
             number = client.begin("ModelInfer")
             client.send(number, encode_prefix(len(message)) + message, end=True)
-        until(lambda: server.parts.engine.n_runs == 2)
+        until(lambda: server.n_pending == 5 and server.parts.engine.n_runs == 2)
         if goodbye:
             client.h2.close_connection()
             client.flush()
@@ -407,7 +467,7 @@ def test_an_idle_connection_ends_with_a_goodbye(start, has_called, monkeypatch):
 
 def test_a_silent_client_with_a_call_is_asked_whether_it_is_there(server, monkeypatch):
     monkeypatch.setattr(limits, "KEEPALIVE_S", 0.1)
-    monkeypatch.setattr(limits, "PING_S", 0.3)
+    monkeypatch.setattr(limits, "PING_S", 2)
     with H2Client(server) as client:
         client.begin("ModelStreamInfer")
         end = time.monotonic() + 1
@@ -418,7 +478,7 @@ def test_a_silent_client_with_a_call_is_asked_whether_it_is_there(server, monkey
 
 
 def test_a_slow_message_is_given_up(start):
-    server = start(grace_s=0.2, bytes_per_s=1000)
+    server = start(stall_s=0.2, bytes_per_s=1000)
     with H2Client(server) as client:
         number = client.begin("ModelInfer")
         client.send(number, encode_prefix(1000) + bytes(10))
@@ -428,18 +488,62 @@ def test_a_slow_message_is_given_up(start):
         assert client.call("ServerLive").status == 0
 
 
+def test_messages_that_are_announced_and_never_come_hold_no_memory(start):
+    server = start(ledger_bytes=4 * MIB)
+    message, data = question()
+    with H2Client(server) as silent, H2Client(server) as client:
+        for _ in range(20):
+            silent.send(silent.begin("ModelInfer"), encode_prefix(2 * MIB))
+        until(lambda: server.grpc.commons.n_calls == 20)
+        assert answered(client.call("ModelInfer", message)) == data
+        until(lambda: not server.parts.ledger.used_bytes)  # the reply comes first
+
+
+def test_a_message_that_has_memory_and_stands_still_gives_it_to_who_waits(start):
+    server = start(ledger_bytes=4 * MIB, stall_s=0.5)
+    message, data = question(500_000)
+    with H2Client(server) as client:
+        number = client.begin("ModelInfer")
+        client.send(number, encode_prefix(3 * MIB) + b"x")
+        until(lambda: server.parts.ledger.used_bytes)
+        assert answered(client.call("ModelInfer", message)) == data
+        assert client.reply(number).status == 4
+
+
 def test_a_message_that_comes_slowly_but_fast_enough_is_taken(start):
-    server = start(grace_s=0.3, bytes_per_s=1000)
+    server = start(stall_s=1, bytes_per_s=100)  # alone that second would not do
     message, data = question(200)
     framed = encode_prefix(len(message)) + message
     with H2Client(server) as client:
         number = client.begin("ModelInfer")
         for at in range(0, len(framed), 200):
             client.send(number, framed[at : at + 200])
-            time.sleep(0.15)
+            time.sleep(0.3)
         client.h2.end_stream(number)
         client.flush()
         assert answered(client.reply(number)) == data
+
+
+@pytest.mark.parametrize("n_turns", range(6))
+def test_a_call_that_is_reset_as_it_gets_its_memory_leaves_nothing(start, n_turns):
+    """The fixture looks: nothing is reserved when the server ends."""
+    server = start(ledger_bytes=2 * MIB)
+    kept = server.run(_reserve(server, 2 * MIB))
+    with H2Client(server) as client:
+        number = client.begin("ModelInfer")
+        client.send(number, encode_prefix(1000) + bytes(10))
+        until(lambda: server.parts.ledger.n_waiting)
+        ((_, task),) = next(iter(server.grpc._connections))._calls.values()
+
+        async def grant_and_cancel():
+            kept.release()
+            for _ in range(n_turns):
+                await asyncio.sleep(0)
+            task.cancel()
+
+        server.run(grant_and_cancel())
+        until(lambda: server.grpc.commons.n_calls == 0)
+        assert server.parts.ledger.used_bytes == 0
 
 
 # What no client does.
@@ -495,9 +599,9 @@ def test_frames_that_say_nothing_end_the_connection(server, client, frame):
 
 
 def test_more_calls_than_were_offered_end_the_connection(server, client):
-    for _ in range(limits.NARROW_CALLS):
+    for _ in range(limits.CALLS_EACH):
         client.begin("ModelStreamInfer")
-    assert client.h2.remote_settings.max_concurrent_streams == limits.NARROW_CALLS
+    assert client.h2.remote_settings.max_concurrent_streams == limits.CALLS_EACH
     client.h2.remote_settings.update({SettingCodes.MAX_CONCURRENT_STREAMS: 1000})
     client.h2.remote_settings.acknowledge()
     assert client.call("ServerLive").reset_code is None

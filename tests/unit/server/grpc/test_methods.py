@@ -310,7 +310,7 @@ def test_requests_of_a_stream_are_computed_at_the_same_time_and_not_all_of_them(
     messages = [question(id=str(i))[0] for i in range(2 * AT_ONCE)]
     number = stream(client, *messages)
     until(lambda: server.parts.engine.n_runs == 2)  # as many as the engine takes
-    until(lambda: server.parts.models.find("float", 1).queue.statistics.n_pending == AT_ONCE)
+    until(lambda: server.n_pending == AT_ONCE)
     server.parts.engine.gate.set()
     reply = client.reply(number)
     assert [streamed(answer) for answer in reply.messages] == [str(i) for i in range(2 * AT_ONCE)]
@@ -343,8 +343,8 @@ def test_a_stream_whose_client_leaves_is_not_computed_further(server):
     server.parts.engine.gate.clear()
     with H2Client(server) as client:
         stream(client, *[question()[0]] * 6, end=False)
-        until(lambda: server.parts.engine.n_runs == 2)
-    until(lambda: server.parts.models.find("float", 1).queue.statistics.n_pending == 2)
+        until(lambda: server.n_pending == 6 and server.parts.engine.n_runs == 2)
+    until(lambda: server.n_pending == 2)
     server.parts.engine.gate.set()
     until(lambda: server.grpc.commons.n_calls == 0)
     assert server.parts.engine.n_runs == 2
@@ -352,7 +352,7 @@ def test_a_stream_whose_client_leaves_is_not_computed_further(server):
 
 def test_a_stream_has_a_time_too(client):
     message, _ = question()
-    number = client.begin("ModelStreamInfer", grpc_timeout="300m")
+    number = client.begin("ModelStreamInfer", grpc_timeout="2S")
     client.send(number, encode_prefix(len(message)) + message)
     reply = client.reply(number)
     assert (reply.status, len(reply.messages)) == (4, 1)
