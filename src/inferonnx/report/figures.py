@@ -21,6 +21,7 @@ from inferonnx.report.paper_form import (
     figure_name,
     tee_text,
 )
+from inferonnx.report.paper_tables import ms_text
 from inferonnx.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _draw_bar(axes: Any, x: float, row: Row, bar: Bar, *, width: float, top: flo
         }
         axes.errorbar(x, ms, yerr=[[ms - low], [high - ms]], fmt="none", **whiskers)
     weight = "bold" if bar.is_ours else "normal"
-    axes.text(x, high + top * 0.012, value_text(ms), **_TEXT, color=INK, fontweight=weight)
+    axes.text(x, high + top * 0.012, ms_text(ms), **_TEXT, color=INK, fontweight=weight)
 
 
 def _legend(axes: Any, bars: tuple[Bar, ...], title: str) -> None:
@@ -198,8 +199,3 @@ def _legend(axes: Any, bars: tuple[Bar, ...], title: str) -> None:
         handletextpad=0.5,
         columnspacing=1.1,
     )
-
-
-def value_text(ms: float) -> str:
-    """Return milliseconds as they stand on a bar: three digits that count, no fraction above."""
-    return f"{ms:.2f}" if ms < 9.995 else f"{ms:.1f}" if ms < 99.95 else f"{ms:,.0f}"

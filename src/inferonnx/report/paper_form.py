@@ -74,6 +74,20 @@ FIGURES = {
 }
 """The bars of each figure, from left to right."""
 
+NAMES = {
+    "entire-disk-tee": "Entire model on disk, with TEE",
+    "entire-memory-tee": "Entire model in memory only, with TEE",
+    "entire-disk-plain": "Entire model on disk, without TEE, without TLS",
+    "entire-disk-plain-tls": "Entire model on disk, without TEE, with TLS",
+    "partitions-disk-tee": "Partitions on disk, with TEE",
+    "stream-tee": "Our stream, with TEE",
+    "stream-free": "Our stream, without a limit",
+    "memory-plain": "Memory only, without TEE, TLS, encryption",
+    "disk-plain": "On disk, without TEE, TLS, encryption",
+    "disk-plain-cold": "On disk, caches dropped, without TEE, TLS, encryption",
+}
+"""Every configuration in words."""
+
 _HEADS = {
     4: "Entire models: on disk and in memory only, with TEE and without",
     5: "Entire models and their partitions, on disk with TEE",
@@ -96,11 +110,11 @@ def tee_text(results: Results) -> str:
     return f"TEE: {text}" if results.label == SGX else f"In place of a TEE: {text}"
 
 
-def caption(results: Results, number: int, panel: str) -> str:
-    """Return the whole caption of one panel."""
+def caption(results: Results, number: int, panel: str = "") -> str:
+    """Return the whole caption of one panel, or of both."""
     runs = "1 run" if results.runs == 1 else f"{results.runs} runs"
     parts = [
-        f"Figure {number}, {panel} models. {_HEADS[number]}.",
+        f"Figure {number}{f', {panel} models' if panel else ''}. {_HEADS[number]}.",
         f"Total time at the client, median of {runs}; whiskers from the least to the most.",
         f"With TEE: sealed, over TLS. {tee_text(results)}.",
     ]

@@ -10,8 +10,9 @@ import pytest
 
 from inferonnx.errors import UnavailableError, UsageError
 from inferonnx.report import draw_paper
-from inferonnx.report.figures import Canvas, draw_figures, figure, value_text
+from inferonnx.report.figures import Canvas, draw_figures, figure
 from inferonnx.report.paper_form import FIGURES, SMALL_MODELS, caption, tee_text
+from inferonnx.report.paper_tables import ms_text
 from inferonnx.report.results import checked_results
 from paper_samples import paper_results
 
@@ -153,4 +154,4 @@ def test_wrong_results_draw_nothing(tmp_path):
     ],
 )
 def test_values_have_three_digits_that_count(ms, text):
-    assert value_text(ms) == text
+    assert ms_text(ms) == text
