@@ -43,5 +43,6 @@ VERBS = {
     "verify": Verb("verify", "compare a sealed model with plain onnxruntime"),
     "zoo": Verb("zoo", "build published models, fetch trained ones"),
     "paper": Verb("paper", "repeat the paper: its artifact's commands"),
+    "epc": Verb("epc", "run a command under a memory limit, as an EPC would hold it"),
     "bench": Verb("bench", "measure the sealed stream against plain onnxruntime"),
 }
