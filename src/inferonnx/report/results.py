@@ -195,8 +195,13 @@ def limit_text(label: str, limit_bytes: int | None) -> str:
     """Return how a limit was held and which, as every figure says it."""
     if limit_bytes is None:
         return label
-    mib = limit_bytes / 2**20
-    return f"{label}, {mib:.0f} MiB" if mib == int(mib) else f"{label}, {mib:.1f} MiB"
+    return f"{label}, {size_text(limit_bytes)}"
+
+
+def size_text(n_bytes: int) -> str:
+    """Return a size in MiB, without a fraction where it is whole."""
+    mib = n_bytes / 2**20
+    return f"{mib:.0f} MiB" if mib == int(mib) else f"{mib:.1f} MiB"
 
 
 def _machine(data: Mapping[str, Any]) -> dict[str, str]:

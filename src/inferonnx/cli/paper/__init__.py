@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from inferonnx.cli.main import Verbs
 
 COMMANDS = {
+    "cdf": Verb("cdf", "distribution of memory over models and their partitions"),
     "report": Verb("report", "draw figures and report again, from what was measured"),
 }
 """The commands, as `VERBS` has the verbs."""
