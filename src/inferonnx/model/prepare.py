@@ -99,7 +99,7 @@ def prepare(
     draft, plain = optimise(model, layout=layout, inline_bytes=inline_bytes)
     check_dims(draft.inputs, dims or {})
     say("running plain onnxruntime")
-    chosen, expected = _run_plain(plain, draft.inputs, dims or {}, sample)
+    chosen, expected = sample_and_outputs(plain, draft.inputs, dims or {}, sample)
     if try_batch:
         say("trying a batch")
     rows = try_rows(draft, plain, chosen) if try_batch else RowsTrial(False)
@@ -267,7 +267,7 @@ def _output_signatures(model: ModelFile, draft: Draft, measured: Measured) -> tu
     return tuple(signatures)
 
 
-def _run_plain(
+def sample_and_outputs(
     plain: Any,
     inputs: list[ValueInfoProto],
     dims: Mapping[str, int],

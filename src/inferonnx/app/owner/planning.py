@@ -147,15 +147,7 @@ def plan_model(
     limit = block_limit_bytes or (
         SMALL_BLOCK_BYTES if total < SMALL_MODEL_BYTES else LARGE_BLOCK_BYTES
     )
-    memory = MemoryModel(
-        floor_bytes=_FLOOR_BYTES + _PASS_OVERHEAD_BYTES,
-        session_bytes=_SESSION_BYTES,
-        node_bytes=_NODE_BYTES,
-        weight_input_bytes=_WEIGHT_INPUT_BYTES,
-    )
-    rates = Rates(
-        stream_bytes_per_s=_RATES[suite], partition_overhead_s=_RUN_S, stream_overhead_s=_HANDOVER_S
-    )
+    memory, rates = estimates(suite)
     tried: dict[tuple[int, ...], PlannedModel] = {}
     while len(tried) < ROUNDS:
         progress(f"planning, round {len(tried) + 1}")
@@ -196,6 +188,20 @@ def plan_model(
     if enforce:
         raise _infeasible(best, budget_bytes)
     return best
+
+
+def estimates(suite: str = "aes-256-gcm") -> tuple[MemoryModel, Rates]:
+    """Return what a process holds and a pass costs, before anything was measured."""
+    memory = MemoryModel(
+        floor_bytes=_FLOOR_BYTES + _PASS_OVERHEAD_BYTES,
+        session_bytes=_SESSION_BYTES,
+        node_bytes=_NODE_BYTES,
+        weight_input_bytes=_WEIGHT_INPUT_BYTES,
+    )
+    rates = Rates(
+        stream_bytes_per_s=_RATES[suite], partition_overhead_s=_RUN_S, stream_overhead_s=_HANDOVER_S
+    )
+    return memory, rates
 
 
 def memory_intensive_operators(path: str, model: str) -> frozenset[str]:
