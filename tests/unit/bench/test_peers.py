@@ -1,6 +1,7 @@
 """Peers and the sealed stream on one model: real engines, each in a process of its own."""
 
 import json
+import subprocess
 
 import numpy as np
 import onnx
@@ -8,7 +9,15 @@ import pytest
 
 from chains import extracted
 from inferonnx.bench import peers
-from inferonnx.bench.peers import Files, PeerRow, Subject, as_json, bench_peers, ratios
+from inferonnx.bench.peers import (
+    Files,
+    PeerRow,
+    Subject,
+    as_json,
+    bench_peers,
+    kept_rows,
+    ratios,
+)
 from machine import package
 
 MIB = 1 << 20
@@ -75,7 +84,12 @@ def test_every_engine_form_and_storage_gets_a_row(subject, key_path, tmp_path):
     assert 10 * MIB < rows[2].floor_bytes < rows[2].peak_bytes
     assert ratios(rows)[0] == 1.0
     assert not list(tmp_path.iterdir())  # no encrypted file, no key is left
-    report = json.loads(as_json({"cpu": "x"}, rows, label="no limit enforced", limit_bytes=None))
+    facts = {"machine": {"cpu": "x"}, "label": "no limit enforced", "limit_bytes": None}
+    text = as_json(facts, rows)
+    report = json.loads(text)
+    assert kept_rows(text, facts, ["other"]) == rows
+    assert kept_rows(text, facts, ["cnn"]) == []
+    assert kept_rows(text, {**facts, "limit_bytes": 1}, ["other"]) == []
     assert report["schema"] == "inferonnx.peers/1"
     assert report["label"] == "no limit enforced"
     assert report["rows"][4]["storage"] == "disk-encrypted"
@@ -129,3 +143,25 @@ def test_there_is_no_ratio_without_ours():
         model="b", engine="inferonnx", form="stream", storage="disk-encrypted", latency_ms=(1.0,)
     )
     assert ratios([theirs, ours]) == [None, 1.0]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rows": 1}', '{"schema": "inferonnx.peers/1"}'])
+def test_what_is_no_report_keeps_nothing(text):
+    assert kept_rows(text, {}, []) == []
+
+
+def test_an_engine_that_is_killed_is_tried_again(subject, key_path, tmp_path):
+    """As the kernel kills it under a limit; what dies each time says so in its row."""
+    started = []
+
+    def spawn(command, **options):
+        process = subprocess.Popen(command, **options)
+        started.append(json.loads(command[-1])["engine"])
+        if started[-1] == "plain" or started.count("stream") == len(started) == 1:
+            process.kill()
+        return process
+
+    rows = measured(subject, key_path, tmp_path, spawn=spawn)
+    assert started[:4] == ["stream", "stream", "plain", "plain"]
+    assert [row.error is None for row in rows[:3]] == [True, False, True]
+    assert "was killed" in rows[1].error
