@@ -38,11 +38,6 @@ class PlainModel:
             raise refusal(error, name) from error
 
     @property
-    def session(self) -> Any:
-        """The session of onnxruntime."""
-        return self._session
-
-    @property
     def input_names(self) -> tuple[str, ...]:
         """Names of the inputs, in order."""
         return tuple(value.name for value in self._session.get_inputs())

@@ -8,6 +8,7 @@ a partitioned model, and what is compared with the sealed stream.
 from __future__ import annotations
 
 from inferonnx.model.chain.index import INDEX, Chain, Link, check_model, load_chain, read_index
+from inferonnx.model.chain.joining import PreparedChain, prepare_chain
 from inferonnx.model.chain.making import Removed, cut_chain, remove_chain
 from inferonnx.model.chain.measuring import OperatorFigures, choose_sample, measure_operators
 from inferonnx.model.chain.original import Original, file_sha256, read_original
@@ -22,6 +23,7 @@ __all__ = [
     "Link",
     "OperatorFigures",
     "Original",
+    "PreparedChain",
     "Removed",
     "check_model",
     "choose_sample",
@@ -30,6 +32,7 @@ __all__ = [
     "infer_value_types",
     "load_chain",
     "measure_operators",
+    "prepare_chain",
     "read_index",
     "read_original",
     "remove_chain",

@@ -77,8 +77,8 @@ def choose_sample(
         UsageError: A dim that the model does not have.
     """
     check_dims(list(original.inputs), dims or {})
-    plain = PlainModel(original.path)
-    return sample_and_outputs(plain.session, list(original.inputs), dims or {}, sample)[0]
+    run = PlainModel(original.path).run
+    return sample_and_outputs(run, list(original.inputs), dims or {}, sample)[0]
 
 
 def measure_operators(

@@ -132,6 +132,8 @@ class Original:
         read = {name for names in self.reads[start:stop] for name in names}
         born, last = self.born, self.last_use
         inputs = [n for n in born if n in read and born[n] < start]
+        if start == 0:  # what nobody reads is given to the first file, which declares it
+            inputs = [n for n in born if born[n] < 0 and (n in read or n not in last)]
         outputs = [n for n, b in born.items() if start <= b < stop and last.get(n, -1) >= stop]
         if stop == len(self.operators):
             outputs += self.constant_outputs

@@ -10,7 +10,7 @@ from inferonnx.model.onnxruntime_door import open_session, reason, refusal, sess
 from inferonnx.model.values import fetch, numpy_value, tensor_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from inferonnx.model.chain.index import Chain, Link
 
@@ -31,7 +31,13 @@ class ChainSession:
     """Sessions over the files of a chain; values are dropped behind their last reader."""
 
     def __init__(
-        self, chain: Chain, *, reload: bool = False, optimise: str = "all", n_threads: int = 0
+        self,
+        chain: Chain,
+        *,
+        reload: bool = False,
+        optimise: str = "all",
+        n_threads: int = 0,
+        sessions: Sequence[Any] | None = None,
     ) -> None:
         """Open the files.
 
@@ -41,23 +47,32 @@ class ChainSession:
                 does from disk.
             optimise: Level of onnxruntime's optimiser, as `session_options` has it.
             n_threads: Threads of a session; zero leaves onnxruntime's default.
+            sessions: Over the files, where they are open already.
 
         Raises:
             ModelError: onnxruntime refuses a file.
         """
         self._chain = chain
         self._settings = (optimise, n_threads)
-        self._sessions = None if reload else [self._open(link) for link in chain.links]
+        self._sessions = sessions
+        if not reload and sessions is None:
+            self._sessions = [self._open(link) for link in chain.links]
         n_links = len(chain.links)
         self._last_use = {name: i for i, link in enumerate(chain.links) for name in link.inputs}
         self._last_use |= dict.fromkeys(chain.outputs, n_links)
 
-    def run(self, inputs: Mapping[str, Any]) -> ChainRun:
+    def run(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        watch: Callable[[Link, Mapping[str, Any]], None] = lambda _link, _values: None,
+    ) -> ChainRun:
         """Run the whole chain.
 
         Args:
             inputs: Arrays (lists, dicts for sequences and maps) by name; inputs that have
                 a default may be among them.
+            watch: Told what each link is given, before it runs.
 
         Raises:
             ModelError: An input is missing, or onnxruntime fails.
@@ -68,6 +83,7 @@ class ChainSession:
         live = {name: tensor_value(value) for name, value in inputs.items()}
         seconds = []
         for index, link in enumerate(self._chain.links):
+            watch(link, {name: live[name] for name in link.inputs})
             began = time.perf_counter()
             live |= self._run(index, link, live)
             seconds.append(time.perf_counter() - began)
@@ -79,7 +95,7 @@ class ChainSession:
         return self._last_use.get(name, -1) > index
 
     def _run(self, index: int, link: Link, live: Mapping[str, Any]) -> dict[str, Any]:
-        session = self._sessions[index] if self._sessions else self._open(link)
+        session = self._sessions[index] if self._sessions is not None else self._open(link)
         feeds = {name: live[name] for name in link.inputs}
         overridable = (value.name for value in session.get_overridable_initializers())
         feeds |= {name: live[name] for name in overridable if name in live}
