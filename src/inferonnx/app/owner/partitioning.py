@@ -116,8 +116,7 @@ def operator_peaks(
         ModelError: The model can't be read or run.
         UsageError: The cache is a file of another kind.
     """
-    original = _read(model, progress)
-    graph = _graph(original, _measured(original, sample, dims, cache, progress))
+    graph = measured_graph(model, sample=sample, dims=dims, cache=cache, progress=progress)
     found = []
     for index, node in enumerate(graph.nodes):
         weights = sum(graph.weight_bytes[name] for name in set(node.weights))
@@ -132,6 +131,22 @@ def operator_peaks(
             )
         )
     return tuple(found)
+
+
+def measured_graph(
+    model: str,
+    *,
+    sample: Mapping[str, Any] | None = None,
+    dims: Mapping[str, int] | None = None,
+    cache: str | None = None,
+    progress: Progress = lambda _: None,
+) -> Graph:
+    """Return the original graph, not optimised, with exact bytes and measured times.
+
+    Arguments and errors are those of `operator_peaks`.
+    """
+    original = _read(model, progress)
+    return _graph(original, _measured(original, sample, dims, cache, progress))
 
 
 def partition(
