@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from inferonnx.crypto import SUITES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
     from inferonnx.crypto import Suite
 
@@ -70,6 +72,17 @@ def tool(name: str) -> str:
     if path is None:
         pytest.skip(lack_of(name))
     return path
+
+
+def package(name: str) -> ModuleType:
+    """Import a package that an extra brings; without it skip the test, or fail it in CI."""
+    try:
+        return import_module(name)
+    except ImportError:
+        reason = f"no package {name} here; pip install '.[test,paper]'"
+        if in_ci():
+            pytest.fail(f"{reason} (CI is set, so nothing is skipped)", pytrace=False)
+        pytest.skip(reason)
 
 
 def lack_of(name: str) -> str:
