@@ -209,6 +209,7 @@ def enforce(
     allow_system_changes: bool = False,
     scratch: str | os.PathLike[str] | None = None,
     swap_bytes: int = SWAP_BYTES,
+    zram: bool = True,
     progress: Callable[[str], None] = _silent,
 ) -> Iterator[Limit]:
     """Enforce a memory limit on what is spawned in the `with` block.
@@ -221,6 +222,7 @@ def enforce(
         allow_system_changes: Whether swap may be made, and vm.page-cluster set.
         scratch: Folder for copies of libraries and, without zram, for the swap file.
         swap_bytes: Room for what does not fit.
+        zram: Whether swap is made in memory where the kernel can; else in a file.
         progress: Told what takes time.
 
     Raises:
@@ -245,6 +247,7 @@ def enforce(
         "may_change": allow_system_changes,
         "scratch": folder,
         "swap_bytes": swap_bytes,
+        "zram": zram,
     }
     supervisor = _Supervisor(order)
     _under_way.append(supervisor)
@@ -263,12 +266,12 @@ def cleanup() -> list[str]:
     Raises:
         UnavailableError: A measurement is under way.
     """
-    book = Book()
-    if not book.take():
-        raise UnavailableError(
-            "an enforced measurement is under way", hint="Wait for it, or end it with Ctrl-C."
-        )
-    return book.undo_others()
+    with Book() as book:
+        if not book.take():
+            raise UnavailableError(
+                "an enforced measurement is under way", hint="Wait for it, or end it with Ctrl-C."
+            )
+        return book.undo_others()
 
 
 def default_scratch() -> str:
