@@ -6,12 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from inferonnx.cli.options import verb
+from inferonnx.cli.verbs import Verb
 
 if TYPE_CHECKING:
     from inferonnx.cli.main import Verbs
-    from inferonnx.cli.verbs import Verb
 
-COMMANDS: dict[str, Verb] = {}
+COMMANDS = {
+    "report": Verb("report", "draw figures and report again, from what was measured"),
+}
+"""The commands, as `VERBS` has the verbs."""
 
 _DESCRIPTION = """\
 Repeat the InferONNX paper: the commands of its artifact, which scripts/ has under the
