@@ -172,6 +172,8 @@ def _tell(limit: epc.Limit, seconds: float) -> None:
         return
     peak = "" if usage.peak_bytes is None else f"at most {format_size(usage.peak_bytes)} charged; "
     say(f"{peak}{usage.swapped_in} pages swapped in, {usage.swapped_out} out")
+    if limit.page_cluster:
+        say(f"vm.page-cluster was {limit.page_cluster}, so a fault may bring several pages")
     if usage.oom_kills:
         say(f"the kernel killed {usage.oom_kills} processes: the swap was full; give more --swap")
 
