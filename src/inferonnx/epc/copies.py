@@ -20,7 +20,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from inferonnx.epc.state import own_folder
+from inferonnx.epc.book import own_folder
 from inferonnx.errors import UnavailableError
 from inferonnx.runtime.files import translate
 
