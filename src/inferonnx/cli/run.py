@@ -85,7 +85,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
     parser.add_argument(
         "--no-resident",
         action="store_true",
-        help="keep nothing decrypted between passes: each reads all weights again; for measurements",
+        help="keep nothing decrypted between passes: each reads all weights again (measurements)",
     )
     add_json(parser)
     parser.set_defaults(run=_run)

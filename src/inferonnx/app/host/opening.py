@@ -146,7 +146,7 @@ def open(  # noqa: A001 - the name that users of files and archives know
         os.fspath(path), key=key, pin=parse_pin(pin) if isinstance(pin, str) else pin
     )
     sealed_for = opened.manifest.memory.budget_bytes
-    return _make_session(
+    return make_session(
         opened,
         threads or process.cores(),
         spin=spin,
@@ -179,7 +179,7 @@ def open_unplanned(
         page_drop: Let go of clean pages of libraries once they have started.
     """
     start = time.perf_counter()
-    return _make_session(
+    return make_session(
         open_file(path, key=key, pin=pin),
         process.cores(),
         spin=None,
@@ -223,7 +223,7 @@ def open_beside(
     """
     start = time.perf_counter()
     opened = open_file(path, key=key, pin=pin)
-    return _make_session(
+    return make_session(
         opened,
         threads or process.cores(),
         spin=spin,
@@ -239,7 +239,7 @@ def open_beside(
     )
 
 
-def _make_session(
+def make_session(
     opened: OpenedFile,
     n_threads: int,
     *,
