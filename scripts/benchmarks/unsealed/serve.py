@@ -145,7 +145,11 @@ def main() -> int:
         Handler.session, Handler.steps = session, Steps()
         session.trace(Handler.steps)
         server = Server(context)
-        print(json.dumps({"addresses": [f"{HOST}:{server.server_port}"]}), flush=True)
+        facts = {
+            "addresses": [f"{HOST}:{server.server_port}"],
+            "streamed_bytes": session.figures.streamed_bytes,
+        }
+        print(json.dumps(facts), flush=True)
         server.serve_forever()
     return 0
 

@@ -238,6 +238,19 @@ class Asker:
             raise EngineError(f"the server answered {reply.status}: {self.last[:200]!r}")
         return took
 
+    def get(self, path: str, token: str) -> bytes:
+        """Return a document that a token is needed for.
+
+        Raises:
+            EngineError: The answer is no success.
+        """
+        self._connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        reply = self._connection.getresponse()
+        content = reply.read()
+        if reply.status != 200:
+            raise EngineError(f"the server answered {reply.status} for {path}")
+        return content
+
     def close(self) -> None:
         """Leave."""
         self._connection.close()
