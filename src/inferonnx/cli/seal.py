@@ -21,7 +21,7 @@ from inferonnx.cli.options import (
 )
 from inferonnx.cli.progress import Progress
 from inferonnx.crypto import SUITES
-from inferonnx.errors import ExitCode
+from inferonnx.errors import ExitCode, UsageError
 from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from inferonnx.app.owner.sealing import SealReport
     from inferonnx.cli.main import Verbs
 
+
+_MEMORY = "85MiB"
 
 OVERHEADS = Path("memory_intensive_ops") / "operator_overhead.txt"
 
@@ -44,13 +46,24 @@ def add_parser(verbs: Verbs, name: str) -> None:
         "The sealed file runs at any budget from its least upwards.",
         "  inferonnx seal resnet.onnx -o resnet.sealed --key owner.key --memory 85MiB\n"
         "  inferonnx seal bert.onnx -o bert.sealed --key owner.key --memory 96MiB \\\n"
-        "      --dim batch=1 --dim seq=128 --name bert --release 3",
+        "      --dim batch=1 --dim seq=128 --name bert --release 3\n"
+        "  inferonnx seal --partitions partitions -o resnet.sealed --key owner.key",
     )
-    parser.add_argument("model", metavar="MODEL.onnx")
+    parser.add_argument(
+        "model",
+        metavar="MODEL.onnx",
+        nargs="?",
+        help="the model; with --partitions it may be left out, and is compared with if not",
+    )
     parser.add_argument("-o", "--output", metavar="MODEL.sealed", required=True)
     add_key(parser)
-    add_memory(parser, "85MiB")
+    add_memory(parser, None, f"default: {_MEMORY}; with --partitions what they need")
     add_planning(parser)
+    parser.add_argument(
+        "--partitions",
+        metavar="DIR",
+        help="seal exactly the partitions in DIR, made by `partition`, each optimised on its own",
+    )
     parser.add_argument("--name", help="the model's sealed name (default: the stem of the output)")
     parser.add_argument(
         "--release",
@@ -101,7 +114,7 @@ def check_planning_output(output: str | None, options: argparse.Namespace) -> No
     from inferonnx.app.owner.samples import model_files
 
     read = [*sample_files(options.input), str(OVERHEADS)]
-    if output and os.path.exists(output):  # a new file is none of the model's
+    if output and options.model and os.path.exists(output):  # a new file is none of the model's
         read += model_files(options.model)
     check_outputs([output], options=options, inputs=read)
 
@@ -109,11 +122,10 @@ def check_planning_output(output: str | None, options: argparse.Namespace) -> No
 def planning_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return what the options of `add_planning` say, as arguments of `seal` and `plan`."""
     from inferonnx.app.owner.planning import memory_intensive_operators, suite_named
-    from inferonnx.app.owner.samples import load_arrays
 
     suite_named(options.suite)  # whether its library is there
     intensive: frozenset[str] = frozenset()
-    if options.strategy == "paper":
+    if options.strategy == "paper" and not getattr(options, "partitions", None):
         if OVERHEADS.exists():
             intensive = memory_intensive_operators(str(OVERHEADS), Path(options.model).stem)
         else:
@@ -123,13 +135,26 @@ def planning_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "suite": options.suite,
         "strategy": options.strategy,
         "dims": dims(options.dim),
-        "sample": load_arrays(options.model, options.input)[0] if options.input else None,
+        "sample": _sample(options),
     }
+
+
+def _sample(options: argparse.Namespace) -> Any:
+    """Return the sample of `--input` as arrays by name; None without one."""
+    from inferonnx.app.owner.samples import load_arrays, load_chain_arrays
+
+    if not options.input:
+        return None
+    if options.model is None:
+        return load_chain_arrays(options.partitions, options.input)[0]
+    return load_arrays(options.model, options.input)[0]
 
 
 def _seal(options: argparse.Namespace) -> int:
     from inferonnx.app.owner.sealing import seal
 
+    if options.model is None and options.partitions is None:
+        raise UsageError("there is no model to seal", hint="Give MODEL.onnx, or --partitions DIR.")
     check_planning_output(options.output, options)
     progress = Progress()
     try:
@@ -137,8 +162,9 @@ def _seal(options: argparse.Namespace) -> int:
             options.model,
             options.output,
             key=load_key(options),
-            memory=options.memory,
+            memory=options.memory or (None if options.partitions else _MEMORY),
             name=options.name,
+            partitions=options.partitions,
             release=options.release,
             target=options.target,
             progress=progress,

@@ -41,6 +41,8 @@ VERBS = {
     "rewrap": Verb("keys", "give a sealed file to a new wrapping key"),
     "token": Verb("token", "make a token for clients of a server"),
     "verify": Verb("verify", "compare a sealed model with plain onnxruntime"),
+    "partition": Verb("partition", "cut a model into plain ONNX files that run one after another"),
+    "verify-partitions": Verb("partition", "compare a model with the chain of its partitions"),
     "zoo": Verb("zoo", "build published models, fetch trained ones"),
     "paper": Verb("paper", "repeat the paper: its artifact's commands"),
     "bench": Verb("bench", "measure the sealed stream against plain onnxruntime"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from inferonnx.model.types import dims_of, infer_types, may_be, type_text
 from inferonnx.model.values import run_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from onnx import ValueInfoProto
 
@@ -99,40 +100,80 @@ def prepare(
     draft, plain = optimise(model, layout=layout, inline_bytes=inline_bytes)
     check_dims(draft.inputs, dims or {})
     say("running plain onnxruntime")
-    chosen, expected = _run_plain(plain, draft.inputs, dims or {}, sample)
+    run = partial(run_whole, plain)
+    chosen, expected = sample_and_outputs(run, draft.inputs, dims or {}, sample)
     if try_batch:
         say("trying a batch")
     rows = try_rows(draft, plain, chosen) if try_batch else RowsTrial(False)
     metadata = dict(plain.get_modelmeta().custom_metadata_map)
-    del plain
-    notes = [*_overridable(model), *_open_dims(draft, chosen, given=sample is not None)]
-    notes += _rewrite(draft, chosen, layout=layout, piece_bytes=piece_bytes)
+    del plain, run
+    notes = [*overridable(model), *open_dims(draft, chosen, given=sample is not None)]
+    notes += rewrite(draft, chosen, layout=layout, piece_bytes=piece_bytes)
     infer_types(draft)
+    return measured_model(
+        draft,
+        chosen,
+        expected,
+        declared=model.outputs,
+        rows=rows,
+        metadata=metadata,
+        notes=notes,
+        say=say,
+    )
+
+
+def measured_model(
+    draft: Draft,
+    sample: dict[str, Any],
+    expected: dict[str, Any],
+    *,
+    declared: Sequence[ValueInfoProto],
+    rows: RowsTrial,
+    metadata: dict[str, str],
+    notes: Sequence[str],
+    say: Callable[[str], None],
+) -> Prepared:
+    """Return a finished draft as a model taken apart: measured on a sample, and checked.
+
+    Args:
+        draft: Rewritten, its types known.
+        sample: The input to measure with.
+        expected: What plain onnxruntime answers to it.
+        declared: The outputs as the file has them.
+        rows: What came of trying a batch.
+        metadata: The model's own.
+        notes: What was treated specially so far.
+        say: Told what is being done.
+
+    Raises:
+        ModelError: Taken apart, the model computes something else.
+    """
+    found = list(notes)
     uncuttable = uncuttable_cuts(draft)
     say("measuring activations")
-    measured = count(draft, chosen, uncuttable=uncuttable)
+    measured = count(draft, sample, uncuttable=uncuttable)
     # Below this, sealing would refuse; some operators are less exact with packed weights
     # and must have them as constants to give the same answer.
     if differing(measured.outputs, expected, NODE_TOLERANCE):
         if _draws_random_numbers(draft):
-            notes.append("the model draws random numbers: its answers can't be compared")
+            found.append("the model draws random numbers: its answers can't be compared")
         else:
-            measured = _mended(draft, chosen, expected, uncuttable, notes)
+            measured = _mended(draft, sample, expected, uncuttable, found)
     say("measuring times")
-    time_nodes(draft, chosen, measured, uncuttable=uncuttable)
-    notes += _kept_whole(draft, measured, uncuttable)
-    notes += [rows.note] if rows.note else []
+    time_nodes(draft, sample, measured, uncuttable=uncuttable)
+    found += _kept_whole(draft, measured, uncuttable)
+    found += [rows.note] if rows.note else []
     inputs = tuple(Signature(v.name, type_text(v.type), dims_of(v.type)) for v in draft.inputs)
-    outputs = _output_signatures(model, draft, measured)
+    outputs = _output_signatures(declared, draft, measured)
     return Prepared(
         graph=build_graph(draft, measured),
         inputs=inputs,
         outputs=outputs,
         rows_independent=rows.independent and are_free([v.shape for v in (*inputs, *outputs)]),
         metadata=metadata,
-        notes=tuple(notes),
+        notes=tuple(found),
         uncuttable=uncuttable,
-        sample=chosen,
+        sample=sample,
         layout=layout_of(draft),
         probe=probe_of(draft),
         expected=expected,
@@ -142,7 +183,7 @@ def prepare(
     )
 
 
-def _rewrite(
+def rewrite(
     draft: Draft, sample: Mapping[str, Any], *, layout: str, piece_bytes: int
 ) -> tuple[str, ...]:
     """Rewrite and split the draft's operators in place, unless the graph shall stay as it is."""
@@ -209,7 +250,7 @@ def _draws_random_numbers(draft: Draft) -> bool:
     )
 
 
-def _open_dims(draft: Draft, sample: Mapping[str, Any], *, given: bool) -> list[str]:
+def open_dims(draft: Draft, sample: Mapping[str, Any], *, given: bool) -> list[str]:
     """Return a note on the sizes that open dims were measured with."""
     if given:
         return []
@@ -226,7 +267,7 @@ def _open_dims(draft: Draft, sample: Mapping[str, Any], *, given: bool) -> list[
     return [f"measured with open dims {listed}; --dim or --input measure with others"]
 
 
-def _overridable(model: ModelFile) -> list[str]:
+def overridable(model: ModelFile) -> list[str]:
     """Return a note if the model lets callers replace initializers, which a sealed one does not."""
     if model.ir_version < _OVERRIDABLE_IR:
         return []  # there, every initializer had to be an input
@@ -253,9 +294,11 @@ def _kept_whole(draft: Draft, measured: Measured, uncuttable: frozenset[int]) ->
     return notes
 
 
-def _output_signatures(model: ModelFile, draft: Draft, measured: Measured) -> tuple[Signature, ...]:
+def _output_signatures(
+    outputs: Sequence[ValueInfoProto], draft: Draft, measured: Measured
+) -> tuple[Signature, ...]:
     """Return the outputs as the file declares them, where that is no lie on the sample."""
-    declared = {value.name: value.type for value in model.outputs}
+    declared = {value.name: value.type for value in outputs}
     signatures = []
     for name in draft.outputs:
         inferred = draft.types[name]
@@ -267,19 +310,30 @@ def _output_signatures(model: ModelFile, draft: Draft, measured: Measured) -> tu
     return tuple(signatures)
 
 
-def _run_plain(
-    plain: Any,
+def sample_and_outputs(
+    run: Callable[[Mapping[str, Any]], dict[str, Any]],
     inputs: list[ValueInfoProto],
     dims: Mapping[str, int],
     sample: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a sample that the model takes, and plain onnxruntime's outputs on it."""
+    """Return a sample that the model takes, and plain onnxruntime's outputs on it.
+
+    Args:
+        run: Plain onnxruntime on the model; its exceptions may pass through.
+        inputs: What the caller gives.
+        dims: Sizes of open dims by name; others are 1 at first.
+        sample: The one to take, or None to make one up.
+
+    Raises:
+        ModelError: The model does not run on it.
+        TensorError: The sample does not fit the model.
+    """
     if sample is not None:
         # numpy's scalars are what its functions return for arrays of rank 0.
         sample = {k: np.asarray(v) if isinstance(v, np.generic) else v for k, v in sample.items()}
         check_sample(inputs, sample)
         try:
-            return dict(sample), run_whole(plain, sample)
+            return dict(sample), run(sample)
         except Exception as error:
             raise ModelError(
                 f"onnxruntime fails on the given input: {reason(error)}",
@@ -292,7 +346,7 @@ def _run_plain(
         if fallback is not None and time.monotonic() > deadline:
             break
         try:
-            results = run_whole(plain, trial)
+            results = run(trial)
         except Exception as error:  # onnxruntime's classes have no common base but this
             failure = failure or error
             continue

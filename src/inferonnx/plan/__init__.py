@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from inferonnx.plan.figures import assess
     from inferonnx.plan.least import LeastBudget, least_budget
+    from inferonnx.plan.needs import operator_bytes
     from inferonnx.plan.optimal import plan_optimal
     from inferonnx.plan.overheads import parse_operator_overheads
     from inferonnx.plan.paper import plan_paper
@@ -27,6 +28,7 @@ __all__ = [
     "assess",
     "choose_resident",
     "least_budget",
+    "operator_bytes",
     "parse_operator_overheads",
     "plan_optimal",
     "plan_paper",
@@ -41,6 +43,7 @@ _MODULES = {
     "assess": "figures",
     "choose_resident": "residency",
     "least_budget": "least",
+    "operator_bytes": "needs",
     "parse_operator_overheads": "overheads",
     "plan_optimal": "optimal",
     "plan_paper": "paper",

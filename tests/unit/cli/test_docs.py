@@ -71,8 +71,11 @@ def printed(cnn, sealed_cnn, unnumbered_cnn, served, key_path, tmp_path_factory)
     """What every command prints with --json, by the line that heads its table."""
     import numpy as np
 
+    from inferonnx.app.owner.partitioning import partition
+
     folder = tmp_path_factory.mktemp("docs")
     np.savez(folder / "in.npz", image=np.zeros((1, 3, 16, 16), np.float32))
+    parts = partition(str(cnn), str(folder / "more"), strategy="operators").chain.folder
     key, sealed = ("--key", str(key_path)), str(sealed_cnn)
     server = (served.url, *served.trust, "--token-file", str(served.tokens["all"]))
     return {
@@ -89,6 +92,8 @@ def printed(cnn, sealed_cnn, unnumbered_cnn, served, key_path, tmp_path_factory)
         "`inferonnx.list/1`": ["list", *server],
         "`inferonnx.infer/1`": ["infer", *server, "cnn", "--input", str(folder / "in.npz")],
         "`inferonnx.verify/1`": ["verify", str(cnn), sealed, *key],
+        "`inferonnx.partition/1`": ["partition", str(cnn), "-o", str(folder / "parts")],
+        "`inferonnx.verify-partitions/1`": ["verify-partitions", str(cnn), str(parts)],
     }
 
 

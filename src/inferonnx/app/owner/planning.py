@@ -33,7 +33,7 @@ from inferonnx.sealed import encode_owner_key
 from inferonnx.sizes import KIB, MIB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from inferonnx.graph import Graph
     from inferonnx.model import Prepared
@@ -56,6 +56,9 @@ OVERHEAD_LIMIT = 12.0
 SMALL_MODEL_BYTES = 100 * 10**6
 SMALL_BLOCK_BYTES = 3 * MIB
 LARGE_BLOCK_BYTES = 10 * MIB
+
+GIVEN = "partitions"
+"""The strategy of a plan whose cuts are the edges of partitions on disk."""
 
 # Estimates for the first plan: two cores, onnxruntime 1.32 (docs/memory.md).
 _FLOOR_BYTES = 24 * MIB
@@ -114,10 +117,11 @@ class PlannedModel:
 def plan_model(
     prepared: Prepared,
     *,
-    budget_bytes: int,
+    budget_bytes: int | None,
     suite: str = "aes-256-gcm",
     strategy: str = "optimal",
     memory_intensive: frozenset[str] = frozenset(),
+    cuts: Sequence[int] | None = None,
     block_limit_bytes: int | None = None,
     enforce: bool = True,
     scratch: str | None = None,
@@ -127,10 +131,13 @@ def plan_model(
 
     Args:
         prepared: The model, from `model.prepare`.
-        budget_bytes: Peak resident memory of the process that will run it.
+        budget_bytes: Peak resident memory of the process that will run it; None, with
+            `cuts`, for the least that these need.
         suite: AEAD that it will be sealed with.
         strategy: "optimal", or "paper" for the paper's greedy walk.
         memory_intensive: For "paper": nodes that stand alone.
+        cuts: Nodes at which partitions begin, the first left out; nothing is searched
+            then, and no strategy and no limit on blocks apply.
         block_limit_bytes: Most weights in a partition that can be cut. Default: 3 MiB
             for models under 100 MB, 10 MiB above.
         enforce: Refuse a plan that does not fit; otherwise it is only shown.
@@ -147,28 +154,24 @@ def plan_model(
     limit = block_limit_bytes or (
         SMALL_BLOCK_BYTES if total < SMALL_MODEL_BYTES else LARGE_BLOCK_BYTES
     )
-    memory = MemoryModel(
-        floor_bytes=_FLOOR_BYTES + _PASS_OVERHEAD_BYTES,
-        session_bytes=_SESSION_BYTES,
-        node_bytes=_NODE_BYTES,
-        weight_input_bytes=_WEIGHT_INPUT_BYTES,
-    )
-    rates = Rates(
-        stream_bytes_per_s=_RATES[suite], partition_overhead_s=_RUN_S, stream_overhead_s=_HANDOVER_S
-    )
+    memory, rates = estimates(suite)
     tried: dict[tuple[int, ...], PlannedModel] = {}
     while len(tried) < ROUNDS:
         progress(f"planning, round {len(tried) + 1}")
         try:
-            plan = _plan(
-                prepared,
-                strategy,
-                limit=limit,
-                budget=budget_bytes,
-                memory=memory,
-                rates=rates,
-                memory_intensive=memory_intensive,
-                measured=bool(tried),
+            plan = (
+                _plan(
+                    prepared,
+                    strategy,
+                    limit=limit,
+                    budget=budget_bytes or 0,
+                    memory=memory,
+                    rates=rates,
+                    memory_intensive=memory_intensive,
+                    measured=bool(tried),
+                )
+                if cuts is None
+                else _given(prepared, cuts, memory, rates)
             )
         except InfeasibleBudgetError:
             if tried:
@@ -188,7 +191,10 @@ def plan_model(
         memory = _measured_memory(memory, found)
         if found.trial.stream_bytes_per_s:
             rates = replace(rates, stream_bytes_per_s=found.trial.stream_bytes_per_s)
+        if budget_bytes is None:
+            budget_bytes = replace(found, plan=_settled(found, memory, rates, 0)).least_bytes
         tried[plan.cuts] = replace(found, plan=_settled(found, memory, rates, budget_bytes))
+    budget_bytes = budget_bytes or 0
     fitting = [found for found in tried.values() if found.least_bytes <= budget_bytes]
     if fitting:
         return min(fitting, key=lambda found: found.latency_s)
@@ -196,6 +202,20 @@ def plan_model(
     if enforce:
         raise _infeasible(best, budget_bytes)
     return best
+
+
+def estimates(suite: str = "aes-256-gcm") -> tuple[MemoryModel, Rates]:
+    """Return what a process holds and a pass costs, before anything was measured."""
+    memory = MemoryModel(
+        floor_bytes=_FLOOR_BYTES + _PASS_OVERHEAD_BYTES,
+        session_bytes=_SESSION_BYTES,
+        node_bytes=_NODE_BYTES,
+        weight_input_bytes=_WEIGHT_INPUT_BYTES,
+    )
+    rates = Rates(
+        stream_bytes_per_s=_RATES[suite], partition_overhead_s=_RUN_S, stream_overhead_s=_HANDOVER_S
+    )
+    return memory, rates
 
 
 def memory_intensive_operators(path: str, model: str) -> frozenset[str]:
@@ -287,6 +307,13 @@ def _plan(
         if measured:
             raise
         return optimal(budget_bytes=error.needed_bytes)
+
+
+def _given(prepared: Prepared, cuts: Sequence[int], memory: MemoryModel, rates: Rates) -> Plan:
+    """Return the plan whose cuts are those of files that were partitioned before."""
+    return assess(
+        prepared.graph, cuts, memory=memory, rates=rates, budget_bytes=None, strategy=GIVEN
+    )
 
 
 def _wasteful_cuts(graph: Graph) -> frozenset[int]:

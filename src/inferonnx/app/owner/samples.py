@@ -9,6 +9,7 @@ import onnx
 
 from inferonnx.app.host.arrays import to_numpy
 from inferonnx.app.host.inputs import load_samples
+from inferonnx.model.chain import load_chain
 from inferonnx.model.plain import PlainModel
 from inferonnx.model.subgraphs import all_tensors, attribute_tensors
 from inferonnx.model.weights import external_fields, is_external
@@ -25,6 +26,17 @@ def load_arrays(model: str | os.PathLike[str], path: str) -> list[Mapping[str, A
         ModelError: The model can't be read.
     """
     samples = load_samples(path, PlainModel(model).input_names)
+    return [{name: to_numpy(tensor) for name, tensor in sample.items()} for sample in samples]
+
+
+def load_chain_arrays(folder: str, path: str) -> list[Mapping[str, Any]]:
+    """Return the samples at `path` as numpy arrays by name, for the partitions in `folder`.
+
+    Raises:
+        UsageError, TensorError: As `app.host.inputs.load_samples`; no partitions.
+        ModelError: They are not whole.
+    """
+    samples = load_samples(path, load_chain(folder).inputs)
     return [{name: to_numpy(tensor) for name, tensor in sample.items()} for sample in samples]
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inferonnx.app.host.comparing import Difference, check_agreement, compare
 from inferonnx.app.owner.manifests import ManifestFigures, manifest_of
 from inferonnx.app.owner.planning import plan_model, sample_of, suite_named
 from inferonnx.app.owner.samples import model_files
 from inferonnx.app.owner.writing import write_sealed
-from inferonnx.errors import TargetError
+from inferonnx.errors import TargetError, UsageError
 from inferonnx.model import prepare
+from inferonnx.model.chain import INDEX, load_chain, prepare_chain
+from inferonnx.model.plain import PlainModel
 from inferonnx.runtime.whole_files import check_output
 from inferonnx.sealed.manifest import check_model_name
 from inferonnx.sizes import parse_size
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from inferonnx.app.host.keys import Key
     from inferonnx.app.owner.planning import PlannedModel
+    from inferonnx.model import Prepared
+    from inferonnx.model.chain import Chain
 
     Progress = Callable[[str], None]
 
@@ -50,16 +54,17 @@ class SealReport:
 
 
 def seal(
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None,
     path: str | os.PathLike[str],
     *,
     key: Key,
-    memory: int | str,
+    memory: int | str | None = None,
     name: str | None = None,
     release: int = 0,
     suite: str = "aes-256-gcm",
     strategy: str = "optimal",
     memory_intensive: frozenset[str] = frozenset(),
+    partitions: str | os.PathLike[str] | None = None,
     target: str = "native",
     dims: Mapping[str, int] | None = None,
     sample: Mapping[str, object] | None = None,
@@ -68,58 +73,66 @@ def seal(
     """Turn an ONNX model into one encrypted, signed file.
 
     Args:
-        model: The ONNX file; its external data beside it.
+        model: The ONNX file; its external data beside it. With `partitions` it may be None;
+            given, it must be the model that they are of, and results are compared with it.
         path: The sealed file; replaced only when the new one is complete, and never a
             file that the model consists of.
         key: The owner's key.
-        memory: Peak resident memory to plan for, in bytes or as "85MiB".
+        memory: Peak resident memory to plan for, in bytes or as "85MiB"; with
+            `partitions` it may be None, for the least that they need.
         name: The model's name. Default: the stem of `path`.
         release: The owner's count of releases, for pins against rollback.
         suite: "aes-256-gcm" or "aegis-256x2".
         strategy: "optimal" or "paper".
         memory_intensive: Nodes that stand alone under "paper".
+        partitions: Folder of a model that was partitioned: exactly those partitions are
+            sealed, each optimised on its own, and no strategy applies.
         target: "native" for machines like this one, "generic" for any.
         dims: Sizes of dynamic dimensions to plan for.
         sample: Inputs to measure on, numpy arrays by name.
         progress: Told what happens.
 
     Raises:
-        UsageError: `path` is a file of the model.
+        UsageError: `path` is a file of the model; the partitions are another model's.
         ModelError: The model can't be read or run.
         InfeasibleBudgetError: No plan fits.
         DifferenceError: The stream does not compute what plain onnxruntime does.
     """
-    budget = parse_size(memory)
+    if partitions is None and (model is None or memory is None):
+        raise UsageError("a model needs a budget to be sealed for", hint="Give --memory.")
+    budget = None if memory is None else parse_size(memory)
     name = Path(path).stem if name is None else name
     check_model_name(name)
     chosen = suite_named(suite)
+    chain = None if partitions is None else _chain(os.fspath(partitions), model)
     # What is not there yet is no file of the model: most often nothing has to be read for this.
-    check_output(os.fspath(path), inputs=model_files(model) if os.path.lexists(path) else [])
+    check_output(os.fspath(path), inputs=_inputs(model, chain) if os.path.lexists(path) else [])
     folder = os.path.dirname(os.fspath(path)) or "."
-    with prepare(
-        os.fspath(model),
-        dims=dims or {},
-        sample=sample,
-        layout=layout_for(target, strategy),
-        try_batch=True,
-        progress=progress,
-    ) as prepared:
+    layout = layout_for(target, strategy)
+    given = {"dims": dims or {}, "sample": sample, "layout": layout, "progress": progress}
+    prepared, cuts = _prepared(model, chain, given)
+    with prepared:
         planned = plan_model(
             prepared,
             budget_bytes=budget,
             suite=suite,
             strategy=strategy,
             memory_intensive=memory_intensive,
+            cuts=cuts,
             scratch=folder,
             progress=progress,
         )
         known = sample_of(prepared.expected)
-        difference = compare(known, planned.trial.outputs)
+        whole = known
+        if chain is not None and model is not None:
+            progress("running the whole model")
+            whole = sample_of(PlainModel(model).run(prepared.sample))
+        difference = compare(whole, planned.trial.outputs)
         check_agreement(difference)
         manifest = manifest_of(
             planned.draft,
             name=name,
-            measured=measured_by(planned, budget),
+            measured=measured_by(planned, planned.plan.budget_bytes),
             sample=sample_of(prepared.sample),
             outputs=known,
         )
@@ -139,6 +152,29 @@ def seal(
         planned=planned,
         difference=difference,
     )
+
+
+def _chain(folder: str, model: str | os.PathLike[str] | None) -> Chain:
+    return load_chain(folder, model_path=None if model is None else os.fspath(model))
+
+
+def _inputs(model: str | os.PathLike[str] | None, chain: Chain | None) -> list[str]:
+    """Return the files that are read, which no output may replace."""
+    files = [] if model is None else model_files(model)
+    if chain is not None:
+        files += [os.path.join(chain.folder, name) for name in (INDEX, *chain.files)]
+    return files
+
+
+def _prepared(
+    model: str | os.PathLike[str] | None,
+    chain: Chain | None,
+    given: dict[str, Any],
+) -> tuple[Prepared, tuple[int, ...] | None]:
+    """Return what is sealed taken apart, and its cuts where these are given."""
+    if chain is None:
+        return prepare(os.fspath(model or ""), try_batch=True, **given), None
+    return prepare_chain(chain, **given)
 
 
 def layout_for(target: str, strategy: str) -> str:
