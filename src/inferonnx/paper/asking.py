@@ -319,4 +319,3 @@ class _Process:
         if not line:
             raise children.ended("the engine in the clear", self._process.wait())
         return dict(json.loads(line))
-

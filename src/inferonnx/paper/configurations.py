@@ -61,13 +61,13 @@ CONFIGURATIONS = (
     Configuration("entire-disk-plain", Form.ENTIRE, _CLEAR, stays=False, is_tls=False),
     Configuration("entire-disk-plain-tls", Form.ENTIRE, _CLEAR, stays=False),
     Configuration("partitions-disk-tee", Form.PARTITIONS, _SEALED, stays=False, is_limited=True),
-    Configuration(
-        "stream-tee", Form.STREAM, _SEALED, stays=True, is_limited=True, is_within=True
-    ),
+    Configuration("stream-tee", Form.STREAM, _SEALED, stays=True, is_limited=True, is_within=True),
     Configuration("stream-free", Form.STREAM, _SEALED, stays=True, is_within=True),
     Configuration("memory-plain", Form.STREAM, _PROCESS, stays=True, is_tls=False),
     Configuration("disk-plain", Form.STREAM, _PROCESS, stays=False, is_tls=False),
-    Configuration("disk-plain-cold", Form.STREAM, _PROCESS, stays=False, is_tls=False, is_cold=True),
+    Configuration(
+        "disk-plain-cold", Form.STREAM, _PROCESS, stays=False, is_tls=False, is_cold=True
+    ),
 )
 BY_ID = {one.id: one for one in CONFIGURATIONS}
 

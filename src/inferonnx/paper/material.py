@@ -15,26 +15,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import onnx
 
 from inferonnx import __version__
 from inferonnx.app.host.keys import Key
+from inferonnx.app.owner.partitioning import partition
 from inferonnx.app.owner.samples import load_arrays
 from inferonnx.app.owner.sealing import seal
 from inferonnx.bench.served import encoded
 from inferonnx.errors import EngineError, UsageError
-from inferonnx.model.chain import cut_chain, load_chain
-from inferonnx.model.plain import PlainModel
+from inferonnx.model.chain import INDEX
 from inferonnx.paper.configurations import Form
 from inferonnx.runtime.whole_files import whole_file
 from inferonnx.sizes import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
+    from typing import Any
 
     from inferonnx.bench.served import Body
 
+    Progress = Callable[[str], None]
+
 UNSEALED = Path("scripts") / "benchmarks" / "unsealed"
 """The engine in the clear, from the repository's root: it is no part of the package."""
+
+SAMPLE = "test_data_set_0"
+"""Folder of a model's input, beside it."""
 
 STREAM_SEALED_FOR = 64 * MIB
 """Least budget that streams are planned for: a server of 72 MiB leaves this to its model."""
@@ -74,8 +81,8 @@ def make_material(
     partitions: Path,
     work: Path,
     *,
-    forms: tuple[Form, ...] = tuple(Form),
-    progress: Callable[[str], None] = lambda _: None,
+    forms: Collection[Form] = tuple(Form),
+    progress: Progress = lambda _: None,
 ) -> Material:
     """Make what is missing or no longer current.
 
@@ -92,79 +99,76 @@ def make_material(
     """
     home = work / name
     home.mkdir(parents=True, exist_ok=True)
-    key = _key(work)
-    sample = home / "sample.npz"
-    arrays = load_arrays(model, str(model.parent / "test_data_set_0"))[0]
+    key, sample = _key(work), home / "sample.npz"
+    arrays = load_arrays(model, str(model.parent / SAMPLE))[0]
     with whole_file(str(sample)) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # names of its own keyword arguments
-    maker = _Maker(name, model, partitions, home, key, arrays, progress)
-    return Material(
-        name=name,
-        sealed={form: maker.sealed(form) for form in forms},
-        clear={form: maker.clear(form) for form in forms if form is not Form.PARTITIONS},
-        sample=sample,
-        body=encoded(name, arrays, PlainModel(model).output_names),
-        key=key,
-    )
+        np.savez(file, **arrays)
+    maker = _Maker(_Sources(name, model, partitions, key), home, arrays, progress)
+    sealed = {form: maker.sealed(form) for form in forms}
+    plain: list[Form] = [form for form in forms if form is not Form.PARTITIONS]
+    clear = {form: maker.clear(form) for form in plain}
+    graph = onnx.load(model, load_external_data=False).graph
+    body = encoded(name, arrays, [value.name for value in graph.output])
+    return Material(name, sealed, clear, sample, body, key)
+
+
+class _Sources(NamedTuple):
+    """What a model's files are made of."""
+
+    name: str
+    model: Path
+    partitions: Path
+    key: Path
 
 
 class _Maker:
+    """Makes one model's files, where they are not current."""
+
     def __init__(
-        self,
-        name: str,
-        model: Path,
-        partitions: Path,
-        home: Path,
-        key: Path,
-        arrays: Mapping[str, object],
-        progress: Callable[[str], None],
+        self, made_of: _Sources, home: Path, arrays: Mapping[str, Any], progress: Progress
     ) -> None:
-        self._name, self._model, self._partitions = name, model, partitions
-        self._home, self._key, self._arrays = home, key, arrays
-        self._progress = lambda text: progress(f"{name}: {text}")
-        self._sources = _digest(model), __version__, _digest(key)
+        self._from, self._home, self._arrays = made_of, home, arrays
+        self._tell = progress
+        self._stamp = [_digest(made_of.model), _digest(made_of.key), __version__]
+
+    def _progress(self, text: str) -> None:
+        self._tell(f"{self._from.name}: {text}")
 
     def sealed(self, form: Form) -> Path:
         """Return the model sealed in a form."""
         path = self._home / f"{form.value}.sealed"
-        parts = self._partitions / "index.json" if form is Form.PARTITIONS else None
-        stamp = [form.value, *self._sources, _digest(parts) if parts else ""]
+        index = self._from.partitions / INDEX if form is Form.PARTITIONS else None
+        stamp = [form.value, *self._stamp, _digest(index) if index else ""]
         if not _is_current(path, stamp):
-            self._progress(f"sealing ({form.value})")
-            self._seal(form, path)
+            self._progress(f"sealing, {form.value}")
+            seal(
+                self._from.model,
+                path,
+                key=Key.load(self._from.key),
+                memory=STREAM_SEALED_FOR if form is Form.STREAM else None,
+                partitions=self._chain(form),
+                name=self._from.name,
+                sample=self._arrays,
+                progress=lambda text: self._progress(f"sealing, {form.value}: {text}"),
+            )
             _keep_stamp(path, stamp)
         return path
 
-    def _seal(self, form: Form, path: Path) -> None:
-        chain = None
-        if form is Form.PARTITIONS:
-            chain = load_chain(self._partitions, model_path=self._model)
-        elif form is Form.ENTIRE:
-            chain = self._whole()
-        seal(
-            self._model,
-            path,
-            key=Key.load(self._key),
-            memory=STREAM_SEALED_FOR if chain is None else ROOMY,
-            name=self._name,
-            sample=self._arrays,
-            chain=chain,
-            progress=lambda text: self._progress(f"{form.value}: {text}"),
-        )
-
-    def _whole(self):
-        """Return the entire model as a chain of one."""
-        return cut_chain(
-            self._model, self._home / "whole", (), prefix=self._name, strategy="whole"
-        )
+    def _chain(self, form: Form) -> Path | None:
+        """Return the folder of the partitions that are sealed as they are; None for a plan."""
+        if form is Form.ENTIRE:
+            whole = self._home / "whole"
+            partition(str(self._from.model), str(whole), strategy="whole", progress=self._progress)
+            return whole
+        return self._from.partitions if form is Form.PARTITIONS else None
 
     def clear(self, form: Form) -> Path:
         """Return the same in the clear, for the benchmarks' own opener."""
         sealed, path = self._home / f"{form.value}.sealed", self._home / f"{form.value}.clear"
         stamp = [_stamp_of(sealed)]
         if not _is_current(path, stamp):
-            self._progress(f"writing it in the clear ({form.value})")
-            run_unsealed("unseal.py", str(sealed), str(path), "--key", str(self._key))
+            self._progress(f"writing it in the clear, {form.value}")
+            run_unsealed("unseal.py", str(sealed), str(path), "--key", str(self._from.key))
             _keep_stamp(path, stamp)
         return path
 
@@ -179,7 +183,7 @@ def unsealed_script(name: str) -> str:
     if not path.exists():
         raise UsageError(
             f"{str(path)!r} is not here",
-            hint="Run this from the root of the repository: no package has the engine in the clear.",
+            hint="Run this from the root of the repository: the package has no such engine.",
         )
     return str(path)
 

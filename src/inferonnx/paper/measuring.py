@@ -1,5 +1,6 @@
-"""Measure a job: its configurations opened, warmed up, asked in turns, each in a process of its own.
+"""Measure a job: its configurations opened, warmed up and asked in turns.
 
+Each is a process of its own.
 A run that fails is a row with its error: the others are not lost with it.
 """
 
@@ -127,9 +128,7 @@ def measure(
 
 
 @contextmanager
-def _open(
-    name: str, job: Job, material: Material, limit: Limit, folder: Path
-) -> Iterator[Asked]:
+def _open(name: str, job: Job, material: Material, limit: Limit, folder: Path) -> Iterator[Asked]:
     asked = open_configuration(
         BY_ID[name],
         material,
