@@ -6,12 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from inferonnx.cli.options import verb
+from inferonnx.cli.verbs import Verb
 
 if TYPE_CHECKING:
     from inferonnx.cli.main import Verbs
-    from inferonnx.cli.verbs import Verb
 
-COMMANDS: dict[str, Verb] = {}
+COMMANDS: dict[str, Verb] = {
+    "check-accuracy": Verb("check_accuracy", "compare models with their partitions"),
+    "split-operators": Verb("split_operators", "split models into one ONNX file an operator"),
+    "generate-partitions": Verb("generate_partitions", "partition models as the paper does"),
+    "clean-operators": Verb("clean_operators", "remove the operators' files"),
+}
 
 _DESCRIPTION = """\
 Repeat the InferONNX paper: the commands of its artifact, which scripts/ has under the

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from inferonnx.errors import ModelError, UnavailableError, UsageError
 from inferonnx.model.chain.building import build_part
 from inferonnx.model.chain.index import INDEX, Chain, Link, encode_index, read_index
-from inferonnx.model.chain.original import check_cuts, file_sha256, read_original
+from inferonnx.model.chain.original import Original, check_cuts, file_sha256, read_original
 from inferonnx.model.chain.types import infer_value_types
 from inferonnx.runtime.files import read_file, translate
 from inferonnx.runtime.whole_files import whole_file
@@ -27,8 +27,6 @@ from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from inferonnx.model.chain.original import Original
 
     Progress = Callable[[str], None]
 
@@ -50,8 +48,8 @@ class Removed(NamedTuple):
 
 
 def cut_chain(
-    model: str | Original,
-    folder: str,
+    model: str | os.PathLike[str] | Original,
+    folder: str | os.PathLike[str],
     cuts: Sequence[int],
     *,
     prefix: str,
@@ -77,7 +75,8 @@ def cut_chain(
         ModelError: The model is invalid.
         UnavailableError: The disk is full or refuses. What was written is gone on with.
     """
-    original = model if not isinstance(model, str) else _typed(model)
+    original = model if isinstance(model, Original) else _typed(os.fspath(model))
+    folder = os.fspath(folder)
     check_cuts(original, tuple(cuts))
     bounds = list(zip((0, *cuts), (*cuts, len(original.operators)), strict=True))
     if not original.operators and not original.constant_outputs:
@@ -117,7 +116,7 @@ def cut_chain(
 
 
 def remove_chain(folder: str) -> Removed:
-    """Remove the files that index and journal list, and the folder if it is empty then.
+    """Remove the files that index and journal list, and the folder if that empties it.
 
     Raises:
         ModelError: The index is none of ours.
@@ -131,7 +130,7 @@ def remove_chain(folder: str) -> Removed:
                 os.unlink(os.path.join(folder, name))
                 n_files += 1
         kept = tuple(sorted(os.listdir(folder)))
-        if not kept:
+        if n_files and not kept:
             os.rmdir(folder)
     except OSError as error:
         raise translate(error, folder, "removing files in") from error
