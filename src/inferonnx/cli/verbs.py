@@ -45,5 +45,6 @@ VERBS = {
     "verify-partitions": Verb("partition", "compare a model with the chain of its partitions"),
     "zoo": Verb("zoo", "build published models, fetch trained ones"),
     "paper": Verb("paper", "repeat the paper: its artifact's commands"),
+    "epc": Verb("epc", "run a command under a memory limit, as an EPC would hold it"),
     "bench": Verb("bench", "measure the sealed stream against plain onnxruntime"),
 }

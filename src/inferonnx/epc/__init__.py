@@ -9,16 +9,20 @@ from inferonnx.epc.faults import (
     major_faults,
 )
 from inferonnx.epc.labels import Label, label
-from inferonnx.epc.limit import Limit, Usage, cleanup, enforce, obstacle, unlimited
+from inferonnx.epc.limit import SWAP_BYTES, Limit, Usage, cleanup, enforce, obstacle, unlimited
+from inferonnx.epc.status import cpu_mhz, describe
 
 __all__ = [
     "PUBLISHED_SGX_FAULT_CYCLES",
     "PUBLISHED_SGX_FAULT_SOURCE",
+    "SWAP_BYTES",
     "FaultCost",
     "Label",
     "Limit",
     "Usage",
     "cleanup",
+    "cpu_mhz",
+    "describe",
     "drop",
     "enforce",
     "fault_cost",

@@ -47,6 +47,7 @@ class GroupUsage:
         major_faults: Since the group was made, of all processes that were in it.
         swapped_in: Pages read from swap; None where the kernel counts none for a group.
         swapped_out: Pages written to swap; None likewise.
+        oom_kills: Processes that the kernel killed since nothing more could be paged out.
     """
 
     n_bytes: int
@@ -55,6 +56,7 @@ class GroupUsage:
     major_faults: int
     swapped_in: int | None
     swapped_out: int | None
+    oom_kills: int
 
 
 def find_controller(root: str = "/") -> Controller | None:
@@ -96,6 +98,11 @@ def is_ours(path: str, controller: Controller) -> bool:
     return os.path.dirname(path) == controller.folder and bool(
         _NAME.fullmatch(os.path.basename(path))
     )
+
+
+def is_inside(root: str = "/") -> bool:
+    """Tell whether this process is in a group of ours."""
+    return any(_NAME.search(word) for word in _words(os.path.join(root, "proc/self"), "cgroup"))
 
 
 def group_path(controller: Controller, identity: str) -> str:
@@ -163,7 +170,8 @@ def read_usage(path: str, *, version: int) -> GroupUsage:
         else ("memory.current", "memory.peak")
     )
     try:
-        stat = _stat(path)
+        stat = _table(path, "memory.stat")
+        events = _table(path, "memory.oom_control" if version == 1 else "memory.events")
         n_bytes = int(_words(path, names[0])[0])
         swap = stat.get("swap", 0) if version == 1 else _number(path, "memory.swap.current") or 0
     except (OSError, IndexError) as error:
@@ -177,11 +185,12 @@ def read_usage(path: str, *, version: int) -> GroupUsage:
         major_faults=stat.get("pgmajfault", 0),
         swapped_in=stat.get("pswpin"),
         swapped_out=stat.get("pswpout"),
+        oom_kills=events.get("oom_kill", 0),
     )
 
 
-def _stat(path: str) -> dict[str, int]:
-    with open(os.path.join(path, "memory.stat"), encoding="ascii") as file:
+def _table(path: str, name: str) -> dict[str, int]:
+    with open(os.path.join(path, name), encoding="ascii") as file:
         return {name: int(value) for name, value in map(str.split, file)}
 
 

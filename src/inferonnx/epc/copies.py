@@ -15,6 +15,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _LIBRARY = re.compile(r".+\.so(\.[0-9.]+)?")
+_PART = ".part"
+_KEPT_S = 7 * 86_400
 _BATCH = 64
 """Libraries that ldd is asked about at once."""
 
@@ -54,6 +58,19 @@ def copied(
         pairs.append((path, _copy(path, folder)))
     drop(copy for _, copy in pairs)
     return pairs
+
+
+def tidy(scratch: str) -> None:
+    """Remove copies that a kill left half, and those that nobody has used for days.
+
+    Only for who enforces: nobody else makes copies then.
+    """
+    folder = os.path.join(scratch, "copies")
+    oldest = time.time() - _KEPT_S
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        path = os.path.join(folder, name)
+        if name.endswith(_PART) or os.path.getmtime(path) < oldest:
+            os.unlink(path)
 
 
 def drop(paths: Iterable[str]) -> None:
@@ -120,9 +137,9 @@ def _needed(files: Sequence[str], folder: str) -> set[str]:
             for path, needed in _parse_ldd(done.stdout, batch[0]).items():
                 kept[_key(path)] = needed
         kept = {keys[path]: kept.get(keys[path], []) for path in files}
-        with open(kept_path + ".part", "w", encoding="utf-8") as file:
+        with open(kept_path + _PART, "w", encoding="utf-8") as file:
             json.dump(kept, file)
-        os.rename(kept_path + ".part", kept_path)
+        os.rename(kept_path + _PART, kept_path)
     named = {path for key in keys.values() for path in kept.get(key, [])}
     return {os.path.realpath(path) for path in named if _is_elf(path)}
 
@@ -150,9 +167,10 @@ def _key(path: str) -> str:
 def _copy(path: str, folder: str) -> str:
     """Return the copy of a file, which is made whole or not at all, and on disk."""
     target = os.path.join(folder, f"{_key(path)}-{os.path.basename(path)}")
-    part = target + ".part"
+    part = f"{target}.{os.getpid()}-{threading.get_ident()}{_PART}"
     try:
         if os.path.exists(target) and os.path.getsize(target) == os.path.getsize(path):
+            os.utime(target)
             return target
         with open(path, "rb") as source, open(part, "wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)

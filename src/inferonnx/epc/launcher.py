@@ -2,8 +2,8 @@
 
 Called by `Limit.spawn` as `python -I -S launcher.py PLAN FD COMMAND...`: nothing but the
 standard library, since what it loads is gone when the command takes its place. PLAN is a
-JSON file. What fails is written to FD, which the command never sees: at its end without
-a word the command runs.
+descriptor of JSON. What fails is written to FD, which the command never sees: at its end
+without a word the command runs.
 
 The copies are mounted over the files that they were made from, in a mount namespace of
 the command's own: every path is what it was, and only what runs inside sees the copies.
@@ -25,10 +25,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def main() -> None:
     """Become the command, or say why not."""
-    report = int(sys.argv[2])
+    given, report = int(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(report, False)
     try:
-        with open(sys.argv[1], encoding="utf-8") as file:
+        os.lseek(given, 0, os.SEEK_SET)
+        with os.fdopen(given, encoding="utf-8") as file:
             plan = json.load(file)
         _join(plan["procs"])
         _mount(plan["copies"])

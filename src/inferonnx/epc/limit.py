@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inferonnx.epc import cgroup, swap
-from inferonnx.epc.copies import copied
+from inferonnx.epc.copies import copied, tidy
 from inferonnx.epc.faults import major_faults
 from inferonnx.epc.labels import Label, label
 from inferonnx.epc.state import Book, own_folder
@@ -30,6 +30,9 @@ LEAST_BYTES = 16 * MIB
 
 SWAP_BYTES = 4 * GIB
 """Room for what does not fit: several times the largest model of the paper."""
+
+_under_way: list[object] = []
+"""The supervisor of this process: a second one would wait for it for ever."""
 
 _CAP_SYS_ADMIN = 21
 _LAUNCHER = os.path.join(os.path.dirname(__file__), "launcher.py")
@@ -50,6 +53,7 @@ class Usage:
         major_faults: Of all that ran inside.
         swapped_in: Pages that came back; of the whole machine where a group has no count.
         swapped_out: Pages that went out; likewise.
+        oom_kills: Processes that the kernel killed since swap was full.
     """
 
     n_bytes: int
@@ -58,6 +62,7 @@ class Usage:
     major_faults: int
     swapped_in: int
     swapped_out: int
+    oom_kills: int
 
 
 class Limit:
@@ -118,16 +123,13 @@ class Limit:
             self._free.append(process)
             return process
         copies = copied(self._scratch, argv, env, self._progress)
-        plan = os.path.join(self._scratch, f"plan-{os.urandom(8).hex()}.json")
-        with open(plan, "w", encoding="utf-8") as file:
-            json.dump({"procs": cgroup.procs_file(self._group), "copies": copies}, file)
-        try:
-            return _launched(plan, list(argv), env, options)
-        finally:
-            os.unlink(plan)
+        plan = {"procs": cgroup.procs_file(self._group), "copies": copies}
+        return _launched(json.dumps(plan).encode(), list(argv), env, options)
 
     def usage(self) -> Usage:
         """Return what ran inside has used so far.
+
+        Without a limit only processes that nobody has waited for yet are counted.
 
         Raises:
             UnavailableError: The group is gone.
@@ -143,6 +145,7 @@ class Limit:
                 major_faults=faults,
                 swapped_in=machine[0],
                 swapped_out=machine[1],
+                oom_kills=0,
             )
         found = cgroup.read_usage(self._group, version=self._version)
         return Usage(
@@ -152,6 +155,7 @@ class Limit:
             major_faults=found.major_faults,
             swapped_in=machine[0] if found.swapped_in is None else found.swapped_in,
             swapped_out=machine[1] if found.swapped_out is None else found.swapped_out,
+            oom_kills=found.oom_kills,
         )
 
 
@@ -167,6 +171,11 @@ def obstacle(*, allow_system_changes: bool) -> UnavailableError | None:
         return UnavailableError(
             f"{tee.value} has an EPC of its own",
             hint="Measure without a limit: it is labelled SGX.",
+        )
+    if cgroup.is_inside():
+        return UnavailableError(
+            "this process runs inside an enforced limit itself",
+            hint="Let the measurement make its own, without inferonnx epc run around it.",
         )
     controller = cgroup.find_controller()
     if controller is None:
@@ -223,6 +232,10 @@ def enforce(
             f"nothing runs in {format_size(limit_bytes)}",
             hint=f"Give at least {format_size(LEAST_BYTES)}.",
         )
+    if _under_way:
+        raise UsageError(
+            "this process enforces a limit already", hint="End that one first: one at a time."
+        )
     reason = obstacle(allow_system_changes=allow_system_changes)
     if reason is not None:
         raise reason
@@ -234,10 +247,13 @@ def enforce(
         "swap_bytes": swap_bytes,
     }
     supervisor = _Supervisor(order)
+    _under_way.append(supervisor)
     try:
         ready = supervisor.answer("ready", progress)
+        tidy(folder)
         yield Limit(limit_bytes=limit_bytes, scratch=folder, ready=ready, progress=progress)
     finally:
+        _under_way.clear()
         supervisor.end(progress)
 
 
@@ -299,23 +315,28 @@ class _Supervisor:
         if self._process.stdout:
             self._process.stdout.read()
             self._process.stdout.close()
-        if self._process.wait() != 0:
+        if self._process.wait() == 0:
+            return
+        with suppress(UnavailableError):  # the run that has the lock now has undone it
             for words in cleanup():
                 progress(words)
 
 
 def _launched(
-    plan: str, argv: list[str], env: Mapping[str, str], options: dict[str, Any]
+    plan: bytes, argv: list[str], env: Mapping[str, str], options: dict[str, Any]
 ) -> subprocess.Popen[Any]:
     """Start the launcher, and return it once it has become the command."""
     reads, writes = os.pipe()
-    words = [sys.executable, "-I", "-S", _LAUNCHER, plan, str(writes), *argv]
-    passed = (*options.pop("pass_fds", ()), writes)
-    try:
-        process = subprocess.Popen(words, env=env, pass_fds=passed, **options)
-    finally:
-        os.close(writes)
-    with os.fdopen(reads, "rb") as report:
+    with os.fdopen(reads, "rb") as report, os.fdopen(os.memfd_create("plan"), "wb") as memory:
+        memory.write(plan)
+        memory.flush()
+        given = memory.fileno()
+        words = [sys.executable, "-I", "-S", _LAUNCHER, str(given), str(writes), *argv]
+        passed = (*options.pop("pass_fds", ()), given, writes)
+        try:
+            process = subprocess.Popen(words, env=env, pass_fds=passed, **options)
+        finally:
+            os.close(writes)
         failed = report.read().decode(errors="replace")
     if failed:
         process.wait()

@@ -29,6 +29,7 @@ SCHEMA = "inferonnx.epc-state/1"
 PAGE_CLUSTER = "/proc/sys/vm/page-cluster"
 
 _IDENTITY = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_PART = ".part"
 _MAX_BYTES = 64 * 1024
 """Of a state file: ours have hundreds."""
 
@@ -163,9 +164,12 @@ def state_folder() -> str:
     Raises:
         UnavailableError: It can't be made, or others can write to it.
     """
+    return own_folder(_folder_name())
+
+
+def _folder_name() -> str:
     top = "/run" if os.access("/run", os.W_OK) else tempfile.gettempdir()
-    folder = os.path.join(top, f"inferonnx-epc-{os.geteuid()}")
-    return own_folder(folder)
+    return os.path.join(top, f"inferonnx-epc-{os.geteuid()}")
 
 
 def own_folder(path: str) -> str:
@@ -188,6 +192,13 @@ def own_folder(path: str) -> str:
             hint="Remove it, or choose another scratch folder.",
         )
     return path
+
+
+def leftovers() -> list[str]:
+    """Return the names of state files that are there: of a run that lives, or was killed."""
+    folder = _folder_name()
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(os.path.join(folder, name) for name in names if name.endswith(".json"))
 
 
 class Book:
@@ -224,8 +235,10 @@ class Book:
         """Undo what killed runs have left; needs the lock, so that none of them lives."""
         done: list[str] = []
         for name in sorted(os.listdir(self._folder)):
-            if name.endswith(".json"):
-                path = os.path.join(self._folder, name)
+            path = os.path.join(self._folder, name)
+            if name.endswith(_PART):
+                os.unlink(path)
+            elif name.endswith(".json"):
                 state = _load(path)
                 if state is None or name != f"{state.identity}.json":
                     done.append(f"{path} is no state of ours, and was left alone")
@@ -255,7 +268,7 @@ class Book:
 
     def _save(self, state: State) -> None:
         path = self._path(state.identity)
-        part = path + ".part"
+        part = path + _PART
         with open(part, "wb") as file:
             file.write(encode_state(state))
             file.flush()

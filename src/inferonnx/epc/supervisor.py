@@ -30,6 +30,7 @@ from inferonnx.epc.state import (
 )
 from inferonnx.errors import InferonnxError, UnavailableError
 from inferonnx.runtime import children
+from inferonnx.runtime.files import translate
 
 if TYPE_CHECKING:
     from typing import Any
@@ -60,6 +61,8 @@ def main() -> int:
         _wait_end(parent)
     except InferonnxError as error:
         _tell(error=children.told(error))
+    except OSError as error:
+        _tell(error=children.told(translate(error, str(error.filename), "setting up")))
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _tell(undone=book.undo())

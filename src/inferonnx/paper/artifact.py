@@ -1,26 +1,13 @@
-"""What the paper and its artifact fix: models, limits, names of folders and files."""
+"""What the paper and its artifact fix: models, limits, names of folders and files.
+
+The models, their titles and panels come from where the figures are drawn.
+"""
 
 from __future__ import annotations
 
-SMALL_MODELS = ("squeezenet1.0-7", "mobilenetv2-7", "densenet-7", "efficientnet-lite4-11")
-"""The left panel of figures 4 and 5, in the paper's order."""
-
-LARGE_MODELS = ("inception-v3-12", "resnet101-v2-7", "resnet152-v2-7", "efficientnet-v2-l-18")
-"""The right panel."""
+from inferonnx.report import LARGE_MODELS, SMALL_MODELS, TITLES
 
 EIGHT = (*SMALL_MODELS, *LARGE_MODELS)
-
-TITLES = {
-    "squeezenet1.0-7": "SqueezeNet 1.0",
-    "mobilenetv2-7": "MobileNetV2",
-    "densenet-7": "DenseNet-121",
-    "efficientnet-lite4-11": "EfficientNet-Lite4",
-    "inception-v3-12": "Inception V3",
-    "resnet101-v2-7": "ResNet-101 V2",
-    "resnet152-v2-7": "ResNet-152 V2",
-    "efficientnet-v2-l-18": "EfficientNetV2",
-}
-"""As the paper's figures name the models."""
 
 PUBLISHED_PARTITIONS = {
     "squeezenet1.0-7": 2,
@@ -48,3 +35,18 @@ OPERATORS = "operators"
 OVERHEAD_FOLDER = "memory_intensive_ops"
 OVERHEAD_FILE = "operator_overhead.txt"
 """Where the operators that stand alone are listed, beside `<model>_operator_times.txt`."""
+
+__all__ = [
+    "EIGHT",
+    "LARGE_MODELS",
+    "LIMIT_BYTES",
+    "NEW_PARTITIONS",
+    "OPERATORS",
+    "OVERHEAD_FILE",
+    "OVERHEAD_FOLDER",
+    "OVERHEAD_LIMIT",
+    "PARTITIONS",
+    "PUBLISHED_PARTITIONS",
+    "SMALL_MODELS",
+    "TITLES",
+]

@@ -28,6 +28,7 @@ from inferonnx.paper.material import make_material, unsealed_script
 from inferonnx.paper.measuring import measure
 from inferonnx.paper.models import DEFAULT_FOLDER, ensure_models
 from inferonnx.paper.partitions import folder_name, make_partitions
+from inferonnx.paper.reporting import redraw
 from inferonnx.paper.results import fault_facts, paper_results, write_json, write_text
 from inferonnx.paper.rows import Kept, RowBook, stamp_of
 from inferonnx.paper.table2 import table2
@@ -120,6 +121,8 @@ def run_all(plan: Plan, *, say: Progress, progress: Progress) -> dict[str, Any]:
     )
     write_json(results / RESULTS, found)
     write_text(results / TABLE, table2(rows, plan.names))
+    for path in redraw(str(results / RESULTS)):
+        say(f"wrote {path}")
     return found
 
 
@@ -185,10 +188,9 @@ class _Run:
             if within or self._needs_fault(limit_bytes):
                 self._measure(limit_bytes, within, forecast)
         self._read_fault()
-        rows = [row for job in wanted for row in self._book.last(job).rows]
-        order = {name: i for i, name in enumerate(BY_ID)}
         models = list(self._plan.names)
-        return sorted(rows, key=lambda r: (models.index(r["model"]), order[r["configuration"]]))
+        wanted.sort(key=lambda job: models.index(job.model))
+        return [row for job in wanted for row in self._book.last(job).rows]
 
     def _limit_of(self, job: Job) -> int | None:
         """Return the limit that a job is measured inside; None for none."""

@@ -1,4 +1,4 @@
-"""Plans, servers and measurements for people: self-contained HTML pages, and tables as text.
+"""Plans, servers and measurements for people: self-contained HTML pages, figures, tables.
 
 The same input gives the same bytes; a plan's page reads nothing from the network, then
 or later, and a server's asks nobody but that server.
@@ -14,13 +14,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inferonnx.report.page import plan_page
+    from inferonnx.report.paper_form import LARGE_MODELS, SMALL_MODELS, TITLES
+    from inferonnx.report.paper_report import draw_paper
+    from inferonnx.report.results import PAPER_SCHEMA, PEERS_SCHEMA
     from inferonnx.report.schema import PLAN_SCHEMA
     from inferonnx.report.status import StatusPage, status_page
     from inferonnx.report.text import format_duration, markdown_table, table
 
 __all__ = [
+    "LARGE_MODELS",
+    "PAPER_SCHEMA",
+    "PEERS_SCHEMA",
     "PLAN_SCHEMA",
+    "SMALL_MODELS",
+    "TITLES",
     "StatusPage",
+    "draw_paper",
     "format_duration",
     "markdown_table",
     "plan_page",
@@ -29,8 +38,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "LARGE_MODELS": "paper_form",
+    "PAPER_SCHEMA": "results",
+    "PEERS_SCHEMA": "results",
     "PLAN_SCHEMA": "schema",
+    "SMALL_MODELS": "paper_form",
+    "TITLES": "paper_form",
     "StatusPage": "status",
+    "draw_paper": "paper_report",
     "format_duration": "text",
     "markdown_table": "text",
     "plan_page": "page",

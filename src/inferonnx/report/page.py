@@ -10,12 +10,10 @@ hashes, and no connection at all.
 
 from __future__ import annotations
 
-import html
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from inferonnx.report.joining import filled, inline_policy, joined
+from inferonnx.report.markup import embedded, escaped, tiles
 from inferonnx.report.schema import checked_plan
 from inferonnx.report.text import format_duration
 from inferonnx.sizes import format_size
@@ -36,9 +34,6 @@ _PROGRAMS = (
 )
 """In the order in which they build on each other."""
 
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""What HTML can't hold, or UTF-8 can't encode."""
-
 
 def plan_page(data: Mapping[str, Any]) -> str:
     """Return a plan as one self-contained HTML page.
@@ -56,28 +51,19 @@ def plan_page(data: Mapping[str, Any]) -> str:
     style, program = joined(_STYLES), joined(_PROGRAMS)
     slots = {
         "policy": inline_policy(style=style, program=program),
-        "title": _escaped(f"{plan['model']}: plan for {format_size(plan['budget_bytes'])}"),
-        "model": _escaped(plan["model"]),
-        "summary": _escaped(_summary(plan)),
-        "peak": _escaped(format_size(plan["peak_bytes"])),
-        "verdict": _escaped(_verdict(plan)),
+        "title": escaped(f"{plan['model']}: plan for {format_size(plan['budget_bytes'])}"),
+        "model": escaped(plan["model"]),
+        "summary": escaped(_summary(plan)),
+        "peak": escaped(format_size(plan["peak_bytes"])),
+        "verdict": escaped(_verdict(plan)),
         "state": "over" if plan["peak_bytes"] > plan["budget_bytes"] else "within",
         "tiles": _tiles(plan),
         "notes": _notes(plan["notes"]),
         "style": style,
-        "data": _json(plan),
+        "data": embedded(plan),
         "program": program,
     }
     return filled("plan.html", slots)
-
-
-def _escaped(text: str) -> str:
-    return html.escape(_UNSEEN.sub("\ufffd", text))
-
-
-def _json(plan: Mapping[str, Any]) -> str:
-    text = json.dumps(plan, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _summary(plan: Mapping[str, Any]) -> str:
@@ -103,25 +89,21 @@ def _verdict(plan: Mapping[str, Any]) -> str:
 def _tiles(plan: Mapping[str, Any]) -> str:
     weights = plan["resident_bytes"] + plan["streamed_bytes"]
     share = f"{plan['resident_bytes'] / weights:.0%} of the weights" if weights else "no weights"
-    tiles = [
+    facts = [
         ("Budget", format_size(plan["budget_bytes"]), "whole process, at its peak"),
         ("Predicted latency", format_duration(plan["latency_s"]), "one pass"),
         ("Streamed", format_size(plan["streamed_bytes"]), "read and opened each pass"),
         ("Resident", format_size(plan["resident_bytes"]), share),
     ]
     if plan["least_bytes"]:
-        tiles.append(("Least budget", format_size(plan["least_bytes"]), "that still works"))
-    return "\n".join(
-        f'<div class="tile"><dt>{_escaped(name)}</dt>'
-        f"<dd><strong>{_escaped(value)}</strong><span>{_escaped(remark)}</span></dd></div>"
-        for name, value, remark in tiles
-    )
+        facts.append(("Least budget", format_size(plan["least_bytes"]), "that still works"))
+    return tiles(facts)
 
 
 def _notes(notes: list[str]) -> str:
     if not notes:
         return ""
-    items = "".join(f"<li><bdi>{_escaped(note)}</bdi></li>" for note in notes)
+    items = "".join(f"<li><bdi>{escaped(note)}</bdi></li>" for note in notes)
     return (
         f'<section class="card notes" aria-label="Notes"><h2>Notes</h2><ul>{items}</ul></section>'
     )

@@ -30,50 +30,49 @@ Keys with a default may be missing; keys that are not listed are allowed and ign
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inferonnx.errors import UsageError
+from inferonnx.report.checking import REQUIRED, Checker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PLAN_SCHEMA = "inferonnx.plan/1"
 
 MAX_PARTITIONS = 10_000
 """Rows that a browser still shows; plans have up to a few hundred."""
 
-_MAX_BYTES = 2**53 - 1
-"""Whole numbers above are not exact in the page's JavaScript."""
-
-_REQUIRED: Any = object()
+_CHECKER = Checker("the plan")
 
 # Of each key: how it is checked, and what stands for it when it is missing.
 _PLAN = {
-    "model": ("text", _REQUIRED),
-    "strategy": ("text", _REQUIRED),
+    "model": ("text", REQUIRED),
+    "strategy": ("text", REQUIRED),
     "suite": ("text", ""),
-    "budget_bytes": ("bytes", _REQUIRED),
-    "peak_bytes": ("bytes", _REQUIRED),
+    "budget_bytes": ("bytes", REQUIRED),
+    "peak_bytes": ("bytes", REQUIRED),
     "open_peak_bytes": ("bytes", 0),
-    "floor_bytes": ("bytes", _REQUIRED),
-    "session_bytes": ("bytes", _REQUIRED),
-    "buffer_bytes": ("bytes", _REQUIRED),
-    "resident_bytes": ("bytes", _REQUIRED),
-    "streamed_bytes": ("bytes", _REQUIRED),
+    "floor_bytes": ("bytes", REQUIRED),
+    "session_bytes": ("bytes", REQUIRED),
+    "buffer_bytes": ("bytes", REQUIRED),
+    "resident_bytes": ("bytes", REQUIRED),
+    "streamed_bytes": ("bytes", REQUIRED),
     "least_bytes": ("bytes", 0),
-    "latency_s": ("time", _REQUIRED),
+    "latency_s": ("time", REQUIRED),
 }
 _PARTITION = {
-    "start": ("bytes", _REQUIRED),
-    "stop": ("bytes", _REQUIRED),
-    "weight_bytes": ("bytes", _REQUIRED),
-    "activation_bytes": ("bytes", _REQUIRED),
-    "time_s": ("time", _REQUIRED),
+    "start": ("bytes", REQUIRED),
+    "stop": ("bytes", REQUIRED),
+    "weight_bytes": ("bytes", REQUIRED),
+    "activation_bytes": ("bytes", REQUIRED),
+    "time_s": ("time", REQUIRED),
     "stream_s": ("time", 0.0),
-    "resident": ("flag", _REQUIRED),
+    "resident": ("flag", REQUIRED),
 }
 _OPERATOR = {
-    "name": ("text", _REQUIRED),
-    "op_type": ("text", _REQUIRED),
+    "name": ("text", REQUIRED),
+    "op_type": ("text", REQUIRED),
     "weight_bytes": ("bytes", 0),
     "time_s": ("time", 0.0),
 }
@@ -85,12 +84,12 @@ def checked_plan(data: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: `data` is not such an object; the message names the place.
     """
-    if not isinstance(data, Mapping) or data.get("schema") != PLAN_SCHEMA:
-        raise UsageError(f"the plan is not an object with schema {PLAN_SCHEMA!r}")
-    plan = _fields(data, _PLAN, "")
+    _CHECKER.schema(data, PLAN_SCHEMA)
+    plan = _CHECKER.fields(data, _PLAN)
     plan["schema"] = PLAN_SCHEMA
-    plan["notes"] = [_value("text", note, f"notes[{i}]") for i, note in _items(data, "notes", "")]
-    plan["partitions"] = [_partition(row, i) for i, row in _items(data, "partitions", "")]
+    notes = _CHECKER.items(data, "notes")
+    plan["notes"] = [_CHECKER.value("text", note, f"notes[{i}]") for i, note in notes]
+    plan["partitions"] = [_partition(row, i) for i, row in _CHECKER.items(data, "partitions")]
     if not 1 <= len(plan["partitions"]) <= MAX_PARTITIONS:
         raise UsageError(
             f"a plan has 1 to {MAX_PARTITIONS} partitions, not {len(plan['partitions'])}",
@@ -101,45 +100,9 @@ def checked_plan(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _partition(row: Any, index: int) -> dict[str, Any]:
     place = f"partitions[{index}]."
-    partition = _fields(row, _PARTITION, place)
+    partition = _CHECKER.fields(row, _PARTITION, place)
     partition["operators"] = [
-        _fields(operator, _OPERATOR, f"{place}operators[{i}].")
-        for i, operator in _items(row, "operators", place)
+        _CHECKER.fields(operator, _OPERATOR, f"{place}operators[{i}].")
+        for i, operator in _CHECKER.items(row, "operators", place)
     ]
     return partition
-
-
-def _fields(row: Any, table: Mapping[str, tuple[str, Any]], place: str) -> dict[str, Any]:
-    if not isinstance(row, Mapping):
-        raise UsageError(f"the plan's {place.rstrip('.')} is not an object", where=place)
-    found = {}
-    for key, (check, default) in table.items():
-        if key not in row and default is _REQUIRED:
-            raise UsageError(f"the plan has no {place}{key}", where=place + key)
-        found[key] = _value(check, row.get(key, default), place + key)
-    return found
-
-
-def _items(row: Mapping[str, Any], key: str, place: str) -> enumerate[Any]:
-    items = row.get(key, ())
-    if not isinstance(items, Sequence) or isinstance(items, str):
-        raise UsageError(f"the plan's {place}{key} is not a list", where=place + key)
-    return enumerate(items)
-
-
-def _value(check: str, value: Any, place: str) -> Any:
-    match check, value:
-        case "flag", bool():
-            return value
-        case "text", str():
-            return value
-        case "bytes", int() if not isinstance(value, bool) and 0 <= value <= _MAX_BYTES:
-            return value
-        case "time", int() | float() if not isinstance(value, bool):
-            if math.isfinite(value) and value >= 0:
-                return float(value)
-    wanted = {"flag": "true or false", "text": "text", "bytes": "a whole number from 0 up"}
-    wanted["time"] = "a number of seconds from 0 up"
-    raise UsageError(
-        f"the plan's {place} is {str(value)!r:.60}, but must be {wanted[check]}", where=place
-    )

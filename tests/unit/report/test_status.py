@@ -10,10 +10,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import inferonnx.report
-from inferonnx.report import status_page
-from inferonnx.report.page import _PROGRAMS as PLAN_PROGRAMS
-from inferonnx.report.page import _STYLES as PLAN_STYLES
-from inferonnx.report.status import _PROGRAMS, _STYLES
+from inferonnx.report import page, paper_page, status, status_page
 
 ASSETS = Path(inferonnx.report.__file__).parent / "assets"
 
@@ -48,7 +45,9 @@ def test_programs_set_text_never_markup() -> None:
 
 
 def test_every_file_is_part_of_a_page() -> None:
-    used = {*PLAN_PROGRAMS, *PLAN_STYLES, *_PROGRAMS, *_STYLES, "plan.html", "status.html"}
+    used = {"plan.html", "paper.html", "status.html"}
+    for module in (page, paper_page, status):
+        used |= {*module._PROGRAMS, *module._STYLES}
     assert {path.name for path in ASSETS.iterdir()} == used
 
 

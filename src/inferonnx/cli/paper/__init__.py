@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, Verb] = {
     "check-accuracy": Verb("check_accuracy", "compare models with their partitions"),
+    "run-all": Verb("run_all", "measure everything, and draw the figures and the table"),
+    "report": Verb("report", "draw figures and report again, from what was measured"),
     "split-operators": Verb("split_operators", "split models into one ONNX file an operator"),
     "generate-partitions": Verb("generate_partitions", "partition models as the paper does"),
     "clean-operators": Verb("clean_operators", "remove the operators' files"),
 }
+"""The commands, as `VERBS` has the verbs."""
 
 _DESCRIPTION = """\
 Repeat the InferONNX paper: the commands of its artifact, which scripts/ has under the
