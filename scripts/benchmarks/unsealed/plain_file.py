@@ -94,7 +94,7 @@ def open_plain(path: str, *, resident: bool, spin: bool | None = None) -> Sessio
         raise
     keys = SimpleNamespace(verified=SimpleNamespace(model_id=model_id))
     opener = PlainOpener(SegmentTable.of_manifest(manifest))
-    return make_session(
+    session = make_session(
         OpenedFile(source, cast("Any", keys), manifest, cast("Any", opener)),
         process.cores(),
         spin=spin,
@@ -107,3 +107,11 @@ def open_plain(path: str, *, resident: bool, spin: bool | None = None) -> Sessio
         peak_before=0,
         resident=resident,
     )
+    buffer = session._stream._shared
+    if buffer is not None:
+        buffer.wipe = _leave  # what lies in the clear on disk need not be wiped between passes
+    return session
+
+
+def _leave() -> None:
+    """Leave it."""

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,15 @@ from inferonnx.oip import (
     WantedOutput,
     encode_infer_request,
 )
+from inferonnx.runtime import children
 from inferonnx.tensors import as_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Self, TypeAlias
+
+    from inferonnx.errors import InferonnxError
 
     Spawn: TypeAlias = "Callable[..., subprocess.Popen[bytes]]"
 
@@ -129,6 +133,12 @@ class Serving:
     def requests(self) -> list[dict[str, Any]]:
         """Return its log lines about requests so far."""
         return self.events("request")
+
+    def ended(self) -> InferonnxError | None:
+        """Return how it ended, if it has: it may take a moment after its connections broke."""
+        with suppress(subprocess.TimeoutExpired):
+            return children.ended("the server", self._process.wait(1))
+        return None
 
     def stop(self) -> int:
         """Ask it to end, as an operator would; return its exit code."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from inferonnx.app.host.serve import LEAST_REQUEST_BYTES, REQUEST_SHARE
@@ -131,7 +132,12 @@ class _Served:
     def run(self) -> Run:
         self._n_asked += 1
         before = major_faults(self._server.pid)
-        total_ms = self._asker.ask(self._body)
+        try:
+            total_ms = self._asker.ask(self._body)
+        except (OSError, HTTPException) as error:
+            raise self._server.ended() or UnavailableError(
+                "the server broke a connection off", hint="Measure again."
+            ) from error
         return Run(total_ms, major_faults(self._server.pid) - before)
 
     def peak_bytes(self) -> int:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from inferonnx.bench.machine import machine_facts
 from inferonnx.epc import enforce, fault_cost, label, obstacle, unlimited
 from inferonnx.errors import UsageError
+from inferonnx.model.chain import INDEX, load_chain
 from inferonnx.paper.artifact import EIGHT, OVERHEAD_FOLDER
 from inferonnx.paper.configurations import BY_ID, DEFAULT_LIMIT_BYTES, Form, jobs
 from inferonnx.paper.forecast import Forecast, guess_s, in_words
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from inferonnx.paper.measuring import Row
 
     Progress = Callable[[str], None]
+
+TRIES = 3
 
 WORK = "work"
 ROWS = "rows.jsonl"
@@ -134,14 +137,25 @@ def _materials(plan: Plan, work: Path, *, say: Progress, progress: Progress) -> 
         def told(text: str, head: str = f"model {i + 1} of {len(models)}") -> None:
             progress(f"{head}: {text}")
 
-        told(f"{name}: partitions")
-        made = make_partitions(
-            name, path, folder_name(plan.partitions), overheads=plan.overheads, progress=told
-        )
-        if made.is_new:
-            say(f"{name}: {len(made.chain.links)} partitions made in {made.chain.folder}")
-        found[name] = make_material(name, Path(path), Path(made.chain.folder), work, progress=told)
+        folder = _partitions(plan, name, path, say=say, progress=told)
+        found[name] = make_material(name, Path(path), folder, work, progress=told)
     return found
+
+
+def _partitions(plan: Plan, name: str, path: str, *, say: Progress, progress: Progress) -> Path:
+    """Return a model's folder of partitions; made where it is missing, else as it is.
+
+    Raises:
+        UsageError: They are another model's.
+    """
+    folder = Path(path).parent / folder_name(plan.partitions)
+    if (folder / INDEX).exists():
+        load_chain(str(folder), model_path=path)
+        return folder
+    progress(f"{name}: partitions")
+    made = make_partitions(name, path, folder.name, overheads=plan.overheads, progress=progress)
+    say(f"{name}: {len(made.chain.links)} partitions made in {folder}")
+    return folder
 
 
 class _Run:
@@ -222,14 +236,7 @@ class _Run:
         with self._limit(limit_bytes) as limit:
             for job in within:
                 start = time.monotonic()
-                rows = measure(
-                    job,
-                    self._materials[job.model],
-                    limit,
-                    self._work / "servers",
-                    n_runs=self._plan.n_runs,
-                    progress=self._telling(forecast),
-                )
+                rows = self._tried(job, limit, self._telling(forecast))
                 seconds = time.monotonic() - start
                 forecast.done(job, seconds)
                 kept = [row.as_json() for row in rows]
@@ -240,6 +247,25 @@ class _Run:
                 self._progress("what a page fault costs here")
                 cost = fault_facts(fault_cost(limit))
                 write_text(self._work / FAULT, json.dumps([self._fault_stamp(), cost]))
+
+    def _tried(self, job: Job, limit: Limit, progress: Progress) -> list[Row]:
+        """Return a job's rows; it is tried again where the kernel killed what is limited.
+
+        It does so now and then although there is swap, when pages come back faster than
+        others go.
+        """
+        for tries_left in reversed(range(TRIES if job.is_limited else 1)):
+            rows = measure(
+                job,
+                self._materials[job.model],
+                limit,
+                self._work / "servers",
+                n_runs=self._plan.n_runs,
+                progress=progress,
+            )
+            if not tries_left or not any(row.error for row in rows):
+                break
+        return rows
 
     def _telling(self, forecast: Forecast) -> Progress:
         def tell(text: str) -> None:
@@ -256,7 +282,6 @@ class _Run:
         with enforce(
             limit_bytes,
             allow_system_changes=self._plan.allow_system_changes,
-            scratch=self._work / "epc",
             progress=self._progress,
         ) as limit:
             yield limit
