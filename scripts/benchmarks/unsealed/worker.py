@@ -3,7 +3,8 @@
 Driven by lines, as `inferonnx.bench.worker`: each line on standard input is the number of
 a sample to run, each answer a JSON object; the first comes when the model is open.
 CONFIG: `model` (of unseal.py), `samples` (.npz files), `resident`, `cold` (the file's
-pages are dropped from the page cache before each run).
+pages are dropped from the page cache before each run), `steps` (tell each partition's
+time), `spin` (whether idle workers do).
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def main() -> int:
     config = json.loads(sys.argv[1])
     samples = config["samples"]
     start = time.perf_counter()
-    with open_plain(config["model"], resident=config["resident"]) as session:
+    with open_plain(
+        config["model"], resident=config["resident"], spin=config.get("spin")
+    ) as session:
         load_ms = (time.perf_counter() - start) * 1e3
         _answer({"load_ms": load_ms, **session.figures._asdict()})
         steps = Steps()

@@ -45,6 +45,8 @@ START_S = 60
 STOP_S = 60
 ANSWER_S = 300
 
+_ERROR = "inferonnx: error: "
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
@@ -160,8 +162,10 @@ class Serving:
         line = stdout.readline() if stdout is not None else b""
         timer.cancel()
         if not line:
-            said = self._log_path.read_text(errors="replace").strip().splitlines()
-            raise UnavailableError(f"the server did not start: {said[-1] if said else 'no reason'}")
+            said = self._log_path.read_text(errors="replace").strip().splitlines() or ["no reason"]
+            errors = [line for line in said if line.startswith(_ERROR)]
+            reason = (errors or said)[-1].removeprefix(_ERROR)
+            raise UnavailableError(f"the server did not start: {reason}")
         return dict(json.loads(line))
 
 

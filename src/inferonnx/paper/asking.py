@@ -278,6 +278,7 @@ class _Process:
             "samples": [str(material.sample)],
             "resident": configuration.stays,
             "cold": configuration.is_cold,
+            "spin": False,  # as in servers: what is compared should differ by the disk alone
         }
         self._process = subprocess.Popen(
             [sys.executable, unsealed_script("worker.py"), json.dumps(config)],

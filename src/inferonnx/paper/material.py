@@ -27,6 +27,7 @@ from inferonnx.errors import EngineError, UsageError
 from inferonnx.model.chain import INDEX
 from inferonnx.paper.configurations import Form
 from inferonnx.runtime.whole_files import whole_file
+from inferonnx.sealed import HEADER_BYTES
 from inferonnx.sizes import MIB
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class Material(NamedTuple):
 
     def stamp(self, form: Form) -> str:
         """Return what changes with the sealed file or the input."""
-        header = self.sealed[form].open("rb").read(1 << 12)
+        with self.sealed[form].open("rb") as file:
+            header = file.read(HEADER_BYTES)
         return hashlib.sha256(header + self.sample.read_bytes()).hexdigest()
 
 
