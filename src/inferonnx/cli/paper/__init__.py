@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from inferonnx.cli.main import Verbs
 
 COMMANDS = {
+    "cache-stats": Verb("cache_stats", "count instructions, cycles and cache misses of each model"),
+    "memory-intensive-ops": Verb(
+        "memory_intensive_ops", "find the operators that a memory limit slows most"
+    ),
     "report": Verb("report", "draw figures and report again, from what was measured"),
 }
 """The commands, as `VERBS` has the verbs."""
