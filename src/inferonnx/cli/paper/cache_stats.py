@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from inferonnx.cli.options import positive, verb
+from inferonnx.cli.paper.models import add_models, chosen
 from inferonnx.cli.printing import say
 from inferonnx.cli.progress import Progress
 from inferonnx.errors import ExitCode
-from inferonnx.paper.artifact import EIGHT
 
 if TYPE_CHECKING:
     import argparse
@@ -35,16 +35,13 @@ def add_parser(commands: Verbs, name: str) -> None:
     )
     parser.add_argument("runs", metavar="N", type=positive, help="inferences to count by perf")
     parser.add_argument(
-        "--models", nargs="+", metavar="NAME", default=list(EIGHT), help="(default: the eight)"
-    )
-    parser.add_argument(
         "--minutes",
         metavar="N",
         type=positive,
         default=MINUTES,
         help=f"begin no model after this; run again to go on (default: {MINUTES})",
     )
-    parser.add_argument("--zoo", default="models", help="folder of the models (default: models)")
+    add_models(parser)
     parser.add_argument(
         "-o", "--output", default="results", help="folder of table3.csv (default: results)"
     )
@@ -55,14 +52,14 @@ def _count(options: argparse.Namespace) -> int:
     from inferonnx.paper.cache_stats import TABLE, cache_stats, read_table
     from inferonnx.paper.counters import choose_counter
 
-    path = os.path.join(options.output, TABLE)
+    models, path = chosen(options), os.path.join(options.output, TABLE)
     read_table(path)
     counter = choose_counter()
     progress = Progress()
     rows: list[CacheRow] = []
     try:
         for row, is_new in cache_stats(
-            options.models,
+            models,
             options.runs,
             counter=counter,
             folder=options.output,
@@ -78,7 +75,7 @@ def _count(options: argparse.Namespace) -> int:
         progress.done()
     print(f"{counter.label}; figures of one inference on one thread")
     print(_table(rows))
-    left = [name for name in options.models if name not in {row.model for row in rows}]
+    left = [name for name in models if name not in {row.model for row in rows}]
     if left:
         say(f"not counted within {options.minutes} minutes: {', '.join(left)}; run again to go on")
     print(f"wrote {path}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferonnx.cli.options import positive, size, verb
+from inferonnx.cli.paper.models import add_models, chosen
 from inferonnx.cli.printing import say
 from inferonnx.cli.progress import Progress
 from inferonnx.errors import ExitCode
-from inferonnx.paper.artifact import EIGHT, OVERHEAD_FOLDER, OVERHEAD_LIMIT
+from inferonnx.paper.artifact import OVERHEAD_FOLDER, OVERHEAD_LIMIT
 from inferonnx.sizes import MIB
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ def add_parser(commands: Verbs, name: str) -> None:
         overview=OVERVIEW,
     )
     parser.add_argument(
-        "--models", nargs="+", metavar="NAME", default=list(EIGHT), help="(default: the eight)"
-    )
-    parser.add_argument(
         "--epc", metavar="SIZE", type=size, default=85 * MIB, help="the limit (default: 85MiB)"
     )
     parser.add_argument(
@@ -51,7 +49,7 @@ def add_parser(commands: Verbs, name: str) -> None:
     parser.add_argument(
         "--runs", metavar="N", type=positive, default=RUNS, help=f"(default: {RUNS})"
     )
-    parser.add_argument("--zoo", default="models", help="folder of the models (default: models)")
+    add_models(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -66,7 +64,8 @@ def _determine(options: argparse.Namespace) -> int:
     from inferonnx.paper.memory_intensive import check_stored, determine
     from inferonnx.paper.overheads import overheads_path
 
-    check_stored(options.models, zoo=options.zoo, overheads=options.output)
+    models = chosen(options)
+    check_stored(models, zoo=options.zoo, overheads=options.output)
     progress = Progress()
     found: list[Determined] = []
     try:
@@ -77,7 +76,7 @@ def _determine(options: argparse.Namespace) -> int:
             say=say,
         ) as limit:
             for one in determine(
-                options.models,
+                models,
                 limit=limit,
                 limit_bytes=options.epc,
                 runs=options.runs,
