@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ from inferonnx.crypto import SUITES
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import ModuleType
 
     from inferonnx.crypto import Suite
 
@@ -31,9 +33,11 @@ PACKAGES = {
     "dd": "coreutils",
     "haproxy": "haproxy",
     "openssl": "openssl",
+    "perf": "linux-perf",
     "gcc": "gcc",
     "qemu-x86_64-static": "qemu-user-static",
     "strace": "strace",
+    "valgrind": "valgrind",
 }
 """Which package of Debian brings a program."""
 
@@ -67,6 +71,17 @@ def tool(name: str) -> str:
     if path is None:
         pytest.skip(lack_of(name))
     return path
+
+
+def package(name: str) -> ModuleType:
+    """Import a package that an extra brings; without it skip the test, or fail it in CI."""
+    try:
+        return import_module(name)
+    except ImportError:
+        reason = f"no package {name} here; pip install '.[test,paper]'"
+        if in_ci():
+            pytest.fail(f"{reason} (CI is set, so nothing is skipped)", pytrace=False)
+        pytest.skip(reason)
 
 
 def lack_of(name: str) -> str:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    Spawn = Callable[..., subprocess.Popen[str]]
+
 PAUSE_S = 0.05
 """Between two runs, so that idle workers of the last engine have gone to sleep."""
 
@@ -72,14 +74,24 @@ class StreamBench:
     streamed_bytes: int
 
 
-_NAMES = {"plain": "plain onnxruntime", "stream": "the sealed stream", "rate": "the rate"}
+_NAMES = {
+    "plain": "plain onnxruntime",
+    "stream": "the sealed stream",
+    "rate": "the rate",
+    "tract": "tract",
+    "chain": "the chain of operators",
+}
 
 
 class Worker:
     """An engine in a child process (bench.worker)."""
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, *, spawn: Spawn = subprocess.Popen, **config: object) -> None:
         """Start it and wait until its model is loaded.
+
+        Args:
+            spawn: Starts the process; takes what Popen takes.
+            config: What the worker is told.
 
         Raises:
             InferonnxError: Whatever the worker met.
@@ -87,7 +99,7 @@ class Worker:
         """
         environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
         self._name = _NAMES[str(config["engine"])]
-        self._process = subprocess.Popen(
+        self._process = spawn(
             [sys.executable, "-P", "-m", "inferonnx.bench.worker", json.dumps(config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -122,13 +134,17 @@ class Worker:
         Raises:
             InferonnxError: As when it is started.
         """
+        return float(self.ask(*words)["ms"])
+
+    def ask(self, *words: int) -> dict[str, Any]:
+        """Run as `run` does, and return the whole answer."""
         stdin = self._process.stdin
         if stdin is None:
             raise EngineError("the worker has no input")
         with suppress(BrokenPipeError):  # it has died, and the missing answer says how
             stdin.write(" ".join(map(str, words)) + "\n")
             stdin.flush()
-        return float(self._answer()["ms"])
+        return self._answer()
 
     def measure(self, *words: int) -> float:
         """Run and keep the figure."""
@@ -151,10 +167,18 @@ class Worker:
                     return int(line.split()[1]) * 1024
         return 0
 
+    def major_faults(self) -> int:
+        """Page faults of all threads so far that had to wait for a disk or for swap."""
+        return int(self._stat()[9])
+
     def _cpu_s(self) -> float:
-        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as file:
-            fields = file.read().rpartition(")")[2].split()
+        fields = self._stat()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _stat(self) -> list[str]:
+        """Return the fields of proc(5)'s `stat` from the third on."""
+        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()
 
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline() if self._process.stdout else ""

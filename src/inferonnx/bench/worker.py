@@ -3,7 +3,8 @@
 `python -m inferonnx.bench.worker CONFIG` where CONFIG is a JSON object. Each line
 on stdin is the number of a sample to run; each answer is a line with a JSON
 object. The first answer comes when the model is loaded; an error of ours is an
-answer too, and the last one. Samples are .npz files.
+answer too, and the last one. Samples are .npz files. An answer tells more where the
+configuration's "tells" is a word of `_TOLD`.
 """
 
 from __future__ import annotations
@@ -32,24 +33,42 @@ def main() -> int:
     """Load what the configuration names, then run samples until stdin ends."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     config = json.loads(sys.argv[1])
-    load = {"plain": _load_plain, "stream": _load_stream, "rate": _load_rate}[config["engine"]]
+    load = _LOADERS[config["engine"]]
     try:
         feed, run, facts = load(config)
         _answer(facts)
         for line in sys.stdin:
             first, count = (int(word) for word in (*line.split(), "1")[:2])
-            _answer({"ms": _timed_ms(run, [feed(first + i) for i in range(count)])})
+            ms, results = _timed(run, [feed(first + i) for i in range(count)])
+            tells = config.get("tells")
+            told = {tells: _TOLD[tells](results[0])} if tells else {}
+            del results  # or the outputs would be held through the next run
+            _answer({"ms": ms, **told})
     except InferonnxError as error:
         _answer({"error": children.told(error)})
         return error.exit_code
     return 0
 
 
-def _timed_ms(run: Run, inputs: list[Any]) -> float:
-    """Return the milliseconds of running all inputs at once; they go before the next are read."""
+def _timed(run: Run, inputs: list[Any]) -> tuple[float, list[object]]:
+    """Return the milliseconds of running all inputs at once, and what came of one of them.
+
+    The inputs go before the next are read.
+    """
     start = time.perf_counter()
-    _at_once(run, inputs)
-    return (time.perf_counter() - start) * 1e3
+    results = _at_once(run, inputs)
+    return (time.perf_counter() - start) * 1e3, results
+
+
+def largest(results: Any) -> int | None:
+    """Return where the first output, of whatever kind, is largest; None if it has no floats."""
+    import array
+
+    first = results[0]
+    if getattr(getattr(first, "dtype", None), "name", "") not in ("float32", "FLOAT"):
+        return None
+    floats = array.array("f", bytes(first.data))
+    return max(range(len(floats)), key=floats.__getitem__, default=None)
 
 
 def _load_plain(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
@@ -121,18 +140,82 @@ def _load_rate(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]
     return lambda i: i, run, {"n_bytes": sum(blocks)}
 
 
-def _at_once(run: Run, inputs: list[Any]) -> None:
+def _load_tract(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
+    """tract, whole or in partitions, loaded by a first run, kept or loaded on each one."""
+    import numpy as np
+
+    from inferonnx.bench.tract_peer import PeerLink, TractChain
+    from inferonnx.crypto import Secret
+    from inferonnx.runtime.files import read_file, read_key_file
+    from inferonnx.runtime.process import resident_bytes
+
+    described = json.loads(read_file(str(config["links"])))
+    chain = TractChain(
+        [PeerLink(**link) for link in described["links"]],
+        storage=str(config["storage"]),
+        key=Secret(read_key_file(str(config["key"]))) if config.get("key") else None,
+    )
+    outputs = [str(name) for name in described["outputs"]]
+    samples = [dict(np.load(path)) for path in _paths(config)]
+    floor = resident_bytes()
+    start = time.perf_counter()
+    chain.run(samples[0], outputs)
+    load_ms = (time.perf_counter() - start) * 1e3
+    return (
+        lambda i: samples[i % len(samples)],
+        lambda sample: chain.run(sample, outputs),
+        {"load_ms": load_ms, "floor_bytes": floor},
+    )
+
+
+def _load_chain(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
+    """A chain of plain ONNX files on plain onnxruntime, each link timed, on one thread.
+
+    Without arenas: each session would keep one with all that its operator ever gave, and
+    a thousand of them would be what is paged. Nor has each a pool of threads.
+    """
+    import numpy as np
+
+    from inferonnx.model.chain import ChainSession, load_chain
+    from inferonnx.model.onnxruntime_door import open_session, session_options
+
+    samples = [dict(np.load(path)) for path in _paths(config)]
+    options = session_options(optimise="all", n_threads=1)
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    start = time.perf_counter()
+    chain = load_chain(str(config["folder"]))
+    sessions = [open_session(chain.path(link), options) for link in chain.links]
+    load_ms = (time.perf_counter() - start) * 1e3
+    session = ChainSession(chain, sessions=sessions)
+    return lambda i: samples[i % len(samples)], session.run, {"load_ms": load_ms}
+
+
+_LOADERS = {
+    "chain": _load_chain,
+    "plain": _load_plain,
+    "stream": _load_stream,
+    "rate": _load_rate,
+    "tract": _load_tract,
+}
+
+_TOLD: dict[str, Callable[[Any], object]] = {
+    "largest": largest,  # where the first output is
+    "seconds": lambda run: run.seconds,  # of each link of a chain
+}
+
+
+def _at_once(run: Run, inputs: list[Any]) -> list[object]:
     """Run all inputs at once: one on this thread, several on a thread each."""
     if len(inputs) == 1:
-        run(inputs[0])
-        return
+        return [run(inputs[0])]
     import threading
 
     failed: list[BaseException] = []
+    results: list[object] = []
 
     def run_one(one: Any) -> None:
         try:
-            run(one)
+            results.append(run(one))
         except BaseException as error:  # it is raised again, on the thread that answers
             failed.append(error)
 
@@ -143,6 +226,7 @@ def _at_once(run: Run, inputs: list[Any]) -> None:
         thread.join()
     if failed:
         raise failed[0]
+    return results
 
 
 def _paths(config: dict[str, object]) -> list[str]:

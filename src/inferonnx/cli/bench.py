@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inferonnx.cli.bench_peers import add_peers
 from inferonnx.cli.options import positive, size, verb
 from inferonnx.cli.printing import say_error
 from inferonnx.cli.progress import Progress
@@ -38,7 +39,7 @@ NINE = (
 
 
 def add_parser(verbs: Verbs, name: str) -> None:
-    """Add `bench` and its subjects: stream, serve, soak."""
+    """Add `bench` and its subjects: stream, serve, soak, peers."""
     parser = verb(
         verbs,
         name,
@@ -102,6 +103,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
     stream.set_defaults(run=_stream)
     _add_serve(subjects)
     _add_soak(subjects)
+    add_peers(subjects, NINE[:-1])
 
 
 def _add_serve(subjects: Verbs) -> None:

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import UsageError
-from inferonnx.model.chain import ChainSession, read_original, remove_chain
+from inferonnx.model.chain import ChainSession, make_folder, read_original, remove_chain
 from inferonnx.paper.artifact import EIGHT, OPERATORS, OVERHEAD_FOLDER
 from inferonnx.paper.models import DEFAULT_FOLDER, ensure_models
 from inferonnx.paper.overheads import (
@@ -25,7 +25,7 @@ from inferonnx.paper.partitions import (
     make_partitions,
     model_sample,
 )
-from inferonnx.runtime.files import read_file, translate
+from inferonnx.runtime.files import read_file
 from inferonnx.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -172,9 +172,6 @@ def _timed(chain: Chain, path: str) -> OperatorTimes:
 
 
 def _store(path: str, times: OperatorTimes) -> None:
-    try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    except OSError as error:
-        raise translate(error, path, "making the folder of") from error
+    make_folder(os.path.dirname(path) or ".")
     with whole_file(path) as file:
         file.write(encode_operator_times(times).encode())

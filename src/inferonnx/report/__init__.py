@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from inferonnx.report.figures_cdf import Held, cumulative, draw_cdf
     from inferonnx.report.page import plan_page
     from inferonnx.report.paper_form import LARGE_MODELS, SMALL_MODELS, TITLES
     from inferonnx.report.paper_report import draw_paper
@@ -28,7 +29,10 @@ __all__ = [
     "PLAN_SCHEMA",
     "SMALL_MODELS",
     "TITLES",
+    "Held",
     "StatusPage",
+    "cumulative",
+    "draw_cdf",
     "draw_paper",
     "format_duration",
     "markdown_table",
@@ -38,6 +42,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Held": "figures_cdf",
+    "cumulative": "figures_cdf",
+    "draw_cdf": "figures_cdf",
     "LARGE_MODELS": "paper_form",
     "PAPER_SCHEMA": "results",
     "PEERS_SCHEMA": "results",

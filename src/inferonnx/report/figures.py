@@ -78,16 +78,17 @@ def draw_figures(results: Results, folder: str) -> list[str]:
             measured = {key: row for key, row in rows.items() if row is not None and row.total_ms}
             if measured:
                 with figure(_WIDTH, _BARS_HEIGHT, caption(results, number, panel)) as canvas:
-                    _draw_bars(canvas.axes, models, bars, measured)
-                    _legend(canvas.axes, bars, tee_text(results))
+                    axes = canvas.panels[0]
+                    _draw_bars(axes, models, bars, measured)
+                    _legend(axes, bars, tee_text(results))
                     paths += canvas.save(folder, figure_name(number, panel))
     return paths
 
 
 class Canvas(NamedTuple):
-    """One pair of axes above a caption."""
+    """Axes, row by row, above a caption."""
 
-    axes: Any
+    panels: tuple[Any, ...]
     whole: Any
 
     def save(self, folder: str, name: str) -> list[str]:
@@ -102,8 +103,10 @@ class Canvas(NamedTuple):
 
 
 @contextmanager
-def figure(width: float, height: float, caption: str) -> Iterator[Canvas]:
-    """Give axes of that height in inches; what is drawn and saved within has our settings.
+def figure(
+    width: float, height: float, caption: str, *, n_rows: int = 1, n_columns: int = 1
+) -> Iterator[Canvas]:
+    """Give panels of that height in inches together; what is drawn within has our settings.
 
     Raises:
         UnavailableError: There is no matplotlib.
@@ -121,10 +124,18 @@ def figure(width: float, height: float, caption: str) -> Iterator[Canvas]:
     full = below + height + above
     with style.context(["default", _SETTINGS]):
         whole = Figure(figsize=(width, full), facecolor="white")
-        axes = whole.add_axes((0.68 / width, below / full, 1 - 0.76 / width, height / full))
+        grid = {
+            "left": 0.68 / width,
+            "right": 1 - 0.08 / width,
+            "bottom": below / full,
+            "top": 1 - above / full,
+            "wspace": 0.12,
+            "hspace": 0.42,
+        }
+        panels = whole.subplots(n_rows, n_columns, squeeze=False, gridspec_kw=grid)
         text: dict[str, Any] = {"fontsize": 6.6, "color": SOFT, "va": "bottom", "linespacing": 1.35}
         whole.text(0.08 / width, 0.08 / full, "\n".join(lines), **text)
-        yield Canvas(axes, whole)
+        yield Canvas(tuple(panels.flat), whole)
 
 
 def _draw_bars(

@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.report.paper_form import FIGURES, NAMES, PANELS, TITLES
-from inferonnx.report.results import limit_text, middle
+from inferonnx.report.results import limit_text, middle, size_text
 from inferonnx.report.text import format_duration
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def within_limits(results: Results) -> Sheet:
             rows.append(
                 (
                     title(model),
-                    limit_text("", limit).lstrip(", ") or "none",
+                    size_text(limit) if limit else "none",
                     _with_faults(entire),
                     _with_faults(stream),
                     ratio_text(ratio_of(entire, stream)),

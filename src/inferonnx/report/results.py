@@ -165,7 +165,7 @@ def checked_results(data: Mapping[str, Any]) -> Results:
     rows = _RESULTS.items(data, "rows")
     return Results(
         **_RESULTS.fields(data, _HEAD),
-        machine=_machine(data),
+        machine=machine_text(data),
         fault=None if fault is None else _RESULTS.fields(fault, _FAULT, "fault."),
         rows=tuple(Row(**_frozen(_RESULTS.fields(r, _ROW, f"rows[{i}]."))) for i, r in rows),
     )
@@ -195,11 +195,16 @@ def limit_text(label: str, limit_bytes: int | None) -> str:
     """Return how a limit was held and which, as every figure says it."""
     if limit_bytes is None:
         return label
-    mib = limit_bytes / 2**20
-    return f"{label}, {mib:.0f} MiB" if mib == int(mib) else f"{label}, {mib:.1f} MiB"
+    return f"{label}, {size_text(limit_bytes)}"
 
 
-def _machine(data: Mapping[str, Any]) -> dict[str, str]:
+def size_text(n_bytes: int) -> str:
+    """Return a size in MiB, without a fraction where it is whole."""
+    mib = n_bytes / 2**20
+    return f"{mib:.0f} MiB" if mib == int(mib) else f"{mib:.1f} MiB"
+
+
+def machine_text(data: Mapping[str, Any]) -> dict[str, str]:
     """Return the machine's facts as text, in their order; what is neither is left out."""
     machine = data.get("machine")
     facts = machine.items() if isinstance(machine, dict) else ()

@@ -23,6 +23,7 @@ from inferonnx.model.chain import (
     cut_chain,
     infer_value_types,
     load_chain,
+    make_folder,
     measure_operators,
     read_index,
     read_original,
@@ -115,8 +116,7 @@ def operator_peaks(
         ModelError: The model can't be read or run.
         UsageError: The cache is a file of another kind.
     """
-    original = _read(model, progress)
-    graph = _graph(original, _measured(original, sample, dims, cache, progress))
+    graph = measured_graph(model, sample=sample, dims=dims, cache=cache, progress=progress)
     found = []
     for index, node in enumerate(graph.nodes):
         weights = sum(graph.weight_bytes[name] for name in set(node.weights))
@@ -131,6 +131,22 @@ def operator_peaks(
             )
         )
     return tuple(found)
+
+
+def measured_graph(
+    model: str,
+    *,
+    sample: Mapping[str, Any] | None = None,
+    dims: Mapping[str, int] | None = None,
+    cache: str | None = None,
+    progress: Progress = lambda _: None,
+) -> Graph:
+    """Return the original graph, not optimised, with exact bytes and measured times.
+
+    Arguments and errors are those of `operator_peaks`.
+    """
+    original = _read(model, progress)
+    return _graph(original, _measured(original, sample, dims, cache, progress))
 
 
 def partition(
@@ -183,7 +199,8 @@ def partition(
         every = range(1, len(original.operators)) if strategy == "operators" else ()
         cuts = tuple(cut for cut in every if cut not in original.uncuttable)
     else:
-        kept = cache or os.path.join(_made(folder), FIGURES)
+        make_folder(folder)  # figures are kept there before there are files
+        kept = cache or os.path.join(folder, FIGURES)
         graph = _graph(original, _measured(original, sample, dims, kept, progress))
         cuts = _planned_cuts(graph, strategy, limit or 0, memory_intensive, original.uncuttable)
     chain = cut_chain(
@@ -273,17 +290,6 @@ def _read(model: str, progress: Progress) -> Original:
     original = read_original(model)
     infer_value_types(original)
     return original
-
-
-def _made(folder: str) -> str:
-    """Make the folder, so that figures can be kept in it before there are files."""
-    from inferonnx.runtime.files import translate
-
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise translate(error, folder, "making the folder") from error
-    return folder
 
 
 def _measured(

@@ -82,7 +82,7 @@ def cut_chain(
     if not original.operators and not original.constant_outputs:
         bounds = []
     names = [f"{prefix}{number}.onnx" for number in range(len(bounds))]
-    _make_folder(folder)
+    make_folder(folder)
     made = _made_in(folder)
     _refuse_others(folder, {*names, *(f"{name}.data" for name in names)}, made)
     _check_room(original, folder, made)
@@ -264,8 +264,16 @@ def _check_room(original: Original, folder: str, made: Mapping[str, set[str]]) -
         )
 
 
-def _make_folder(folder: str) -> None:
+def make_folder(folder: str) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        UsageError: Something else is in its place.
+        UnavailableError: The system refuses.
+    """
     try:
         os.makedirs(folder, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{folder!r} is no folder", hint="Choose another name.") from error
     except OSError as error:
         raise translate(error, folder, "making the folder") from error
