@@ -101,7 +101,7 @@ def determine(
     names: Sequence[str] = EIGHT,
     *,
     limit: Limit,
-    limit_bytes: int,
+    limit_bytes: int | None,
     runs: int = RUNS,
     zoo: str = DEFAULT_FOLDER,
     overheads: str = OVERHEAD_FOLDER,
@@ -153,7 +153,7 @@ def listed_overheads(folder: str = OVERHEAD_FOLDER) -> Mapping[str, Mapping[str,
     return parse_operator_overheads(read_file(path).decode("utf-8", "replace"))
 
 
-def _is_done(times: OperatorTimes, limit_bytes: int) -> bool:
+def _is_done(times: OperatorTimes, limit_bytes: int | None) -> bool:
     return times.limit_bytes == limit_bytes and all(
         one.overhead is not None for one in times.operators
     )

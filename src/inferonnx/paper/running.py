@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from inferonnx.bench.limiting import limited
 from inferonnx.bench.machine import machine_facts
-from inferonnx.epc import enforce, fault_cost, label, obstacle, unlimited
+from inferonnx.epc import fault_cost, label, obstacle
 from inferonnx.errors import UsageError
 from inferonnx.model.chain import INDEX, load_chain
 from inferonnx.paper.artifact import EIGHT, OVERHEAD_FOLDER
@@ -27,6 +27,7 @@ from inferonnx.paper.configurations import BY_ID, DEFAULT_LIMIT_BYTES, Form, job
 from inferonnx.paper.forecast import Forecast, guess_s, in_words
 from inferonnx.paper.material import make_material, unsealed_script
 from inferonnx.paper.measuring import measure
+from inferonnx.paper.memory_intensive import determine
 from inferonnx.paper.models import DEFAULT_FOLDER, ensure_models
 from inferonnx.paper.partitions import folder_name, make_partitions
 from inferonnx.paper.reporting import redraw
@@ -36,7 +37,7 @@ from inferonnx.paper.table2 import table2
 from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from inferonnx.epc import Limit
     from inferonnx.paper.configurations import Job
@@ -66,7 +67,7 @@ class Plan:
         results: Folder of the results.
         limit_bytes: The limit that is enforced.
         allow_system_changes: Whether swap and its settings may be changed meanwhile.
-        overheads: Folder of the list of operators that stand alone.
+        overheads: Folder of operators' times, and of the list of those that stand alone.
     """
 
     partitions: str
@@ -124,9 +125,34 @@ def run_all(plan: Plan, *, say: Progress, progress: Progress) -> dict[str, Any]:
     )
     write_json(results / RESULTS, found)
     write_text(results / TABLE, table2(rows, plan.names))
-    for path in redraw(str(results / RESULTS)):
+    written = [str(results / name) for name in (RESULTS, TABLE)]
+    written += redraw(str(results / RESULTS))
+    written += _operator_times(plan, run.limit_bytes, say=say, progress=progress)
+    for path in written:
         say(f"wrote {path}")
     return found
+
+
+def _operator_times(
+    plan: Plan, limit_bytes: int | None, *, say: Progress, progress: Progress
+) -> list[str]:
+    """Time all operators outside and inside the limit, where that is not done; return the files."""
+    with limited(
+        limit_bytes,
+        allow_system_changes=plan.allow_system_changes,
+        progress=progress,
+        say=say,
+    ) as limit:
+        timed = determine(
+            plan.names,
+            limit=limit,
+            limit_bytes=limit_bytes,
+            zoo=plan.zoo,
+            overheads=plan.overheads,
+            say=say,
+            progress=progress,
+        )
+        return [one.path for one in timed if one.is_new]
 
 
 def _materials(plan: Plan, work: Path, *, say: Progress, progress: Progress) -> dict[str, Material]:
@@ -233,7 +259,12 @@ class _Run:
 
     def _measure(self, limit_bytes: int | None, within: list[Job], forecast: Forecast) -> None:
         """Measure those jobs inside one limit, or without."""
-        with self._limit(limit_bytes) as limit:
+        with limited(
+            limit_bytes,
+            allow_system_changes=self._plan.allow_system_changes,
+            progress=self._progress,
+            say=self._say,
+        ) as limit:
             for job in within:
                 start = time.monotonic()
                 rows = self._tried(job, limit, self._telling(forecast))
@@ -273,18 +304,6 @@ class _Run:
             self._progress(f"{text} ({left})")
 
         return tell
-
-    @contextmanager
-    def _limit(self, limit_bytes: int | None) -> Iterator[Limit]:
-        if limit_bytes is None:
-            yield unlimited()
-            return
-        with enforce(
-            limit_bytes,
-            allow_system_changes=self._plan.allow_system_changes,
-            progress=self._progress,
-        ) as limit:
-            yield limit
 
     def _fault_stamp(self) -> str:
         return stamp_of(self.limit_bytes, self._machine)

@@ -32,6 +32,7 @@ def words(zoo, results, *more):
     return [
         *(sys.executable, "-P", str(ROOT / "scripts" / "run_all.py"), "partitions/", "1"),
         *("--only", NAME, "--zoo", str(zoo), "-o", str(results), *more),
+        *("--operators", str(results.parent / "operators")),
     ]
 
 
@@ -69,6 +70,9 @@ def test_interrupted_it_goes_on_where_it_was_and_leaves_all_files(zoo, tmp_path)
         assert (results / name).stat().st_size > 100
     assert "SqueezeNet" in (results / "table2.csv").read_text()
     assert (zoo / NAME / "partitions" / "index.json").exists()
+    times = tmp_path / "operators" / f"{NAME}_operator_times.txt"
+    assert times.read_text().count("Conv") > 20
+    written = times.stat().st_mtime_ns
 
     third = subprocess.run(
         words(zoo, results), cwd=ROOT, capture_output=True, text=True, check=False
@@ -77,6 +81,7 @@ def test_interrupted_it_goes_on_where_it_was_and_leaves_all_files(zoo, tmp_path)
     assert "7 of 7 jobs are measured already" in third.stderr
     assert json.loads((results / "paper.json").read_text())["rows"] == found["rows"]
     assert "on disk against memory only" in third.stdout
+    assert times.stat().st_mtime_ns == written
 
 
 @pytest.fixture

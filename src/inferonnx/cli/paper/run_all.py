@@ -52,6 +52,12 @@ def add_parser(verbs: Verbs, name: str) -> None:
     parser.add_argument(
         "-o", "--output", metavar="DIR", default="results", help="folder (default: results)"
     )
+    parser.add_argument(
+        "--operators",
+        metavar="DIR",
+        default="memory_intensive_ops",
+        help="folder for operators' times (default: memory_intensive_ops)",
+    )
     add_json(parser)
     parser.set_defaults(run=_run)
 
@@ -69,6 +75,7 @@ def _run(options: argparse.Namespace) -> int:
         results=options.output,
         limit_bytes=options.epc,
         allow_system_changes=options.allow_system_changes,
+        overheads=options.operators,
     )
     progress = Progress()
 
