@@ -17,17 +17,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from inferonnx.epc import cgroup, swap
+from inferonnx.epc.book import Book
 from inferonnx.epc.state import (
-    Book,
     Delegation,
     Group,
     PageCluster,
     SwapFile,
     Zram,
-    read_page_cluster,
     swap_file_name,
-    write_page_cluster,
 )
+from inferonnx.epc.undoing import read_page_cluster, write_page_cluster
 from inferonnx.errors import InferonnxError, UnavailableError
 from inferonnx.runtime import children
 from inferonnx.runtime.files import translate
@@ -132,9 +131,8 @@ def _set_up_swap(book: Book, order: dict[str, Any]) -> str:
     if not order["may_change"]:
         present = swap.active()
         return present[0].kind if present else ""
-    return _zram_swap(book, order["swap_bytes"]) or _file_swap(
-        book, order["scratch"], order["swap_bytes"]
-    )
+    kind = _zram_swap(book, order["swap_bytes"]) if order["zram"] else ""
+    return kind or _file_swap(book, order["scratch"], order["swap_bytes"])
 
 
 def _zram_swap(book: Book, n_bytes: int) -> str:
