@@ -31,7 +31,7 @@ def no_rights(monkeypatch):
 
 
 def operators(zoo, folder, *more):
-    words = ["--only", NAME, "--runs", "1", "--zoo", str(zoo), "-o", str(folder)]
+    words = ["--models", NAME, "--runs", "1", "--zoo", str(zoo), "-o", str(folder)]
     return main(["paper", "memory-intensive-ops", *words, *more])
 
 
@@ -75,7 +75,7 @@ def test_a_model_folder_with_two_models_is_refused_and_stays(tmp_path, capsys, c
     folder.mkdir(parents=True)
     for name in ("a.onnx", "b.onnx"):
         (folder / name).write_bytes(b"")
-    words = ["--only", NAME, "--zoo", str(tmp_path / "models"), "-o", str(tmp_path / "out")]
+    words = ["--models", NAME, "--zoo", str(tmp_path / "models"), "-o", str(tmp_path / "out")]
     assert main(["paper", *command, *words]) in (ExitCode.BAD_INPUT, ExitCode.UNAVAILABLE)
     assert "error: " in capsys.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == ["a.onnx", "b.onnx"]
@@ -84,7 +84,7 @@ def test_a_model_folder_with_two_models_is_refused_and_stays(tmp_path, capsys, c
 @pytest.mark.parametrize("words", [("memory-intensive-ops",), ("cache-stats", "1")])
 def test_a_misspelt_model_is_told_before_anything_is_made(tmp_path, monkeypatch, capsys, words):
     monkeypatch.chdir(tmp_path)
-    assert main(["paper", *words, "--only", "nosuch"]) == ExitCode.BAD_INPUT
+    assert main(["paper", *words, "--models", "nosuch"]) == ExitCode.BAD_INPUT
     assert "the zoo has no model 'nosuch'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -97,7 +97,7 @@ def counter(monkeypatch):
 
 
 def stats(zoo, folder, *more):
-    words = ["--only", NAME, "--zoo", str(zoo), "-o", str(folder)]
+    words = ["--models", NAME, "--zoo", str(zoo), "-o", str(folder)]
     return main(["paper", "cache-stats", "2", *words, *more])
 
 
@@ -132,4 +132,4 @@ def test_the_artifacts_names_lead_to_the_commands(script):
         text=True,
         check=True,
     )
-    assert "--only NAME" in done.stdout
+    assert "--models NAME" in done.stdout
