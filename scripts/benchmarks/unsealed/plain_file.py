@@ -43,6 +43,9 @@ class PlainOpener:
     def open_in_place(self, _index: int, _buffer: memoryview) -> None:
         """Leave the segment as it was read."""
 
+    def wipe(self) -> None:
+        """Do nothing: there is no key."""
+
 
 def unseal(sealed: str, plain: str, *, key: Key) -> None:
     """Write the model in `sealed` to `plain`, in the clear; whole or not at all."""
@@ -56,7 +59,7 @@ def unseal(sealed: str, plain: str, *, key: Key) -> None:
             len(manifest),
             n_tags,
             table.end + len(manifest),
-            opened.keys.verified.model_id,
+            opened.verified.model_id,
         )
         with open(f"{plain}.part", "wb") as file:
             file.write(head.ljust(HEADER_BYTES, b"\0"))
@@ -67,7 +70,7 @@ def unseal(sealed: str, plain: str, *, key: Key) -> None:
             file.write(manifest)
         os.replace(f"{plain}.part", plain)
     finally:
-        opened.source.close()
+        opened.close()
 
 
 def open_plain(path: str, *, resident: bool, spin: bool | None = None) -> Session:
@@ -92,10 +95,10 @@ def open_plain(path: str, *, resident: bool, spin: bool | None = None) -> Sessio
     except BaseException:
         source.close()
         raise
-    keys = SimpleNamespace(verified=SimpleNamespace(model_id=model_id))
+    verified = SimpleNamespace(model_id=model_id)
     opener = PlainOpener(SegmentTable.of_manifest(manifest))
     session = make_session(
-        OpenedFile(source, cast("Any", keys), manifest, cast("Any", opener)),
+        OpenedFile(source, cast("Any", verified), manifest, cast("Any", opener)),
         process.cores(),
         spin=spin,
         arena=None,
