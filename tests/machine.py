@@ -33,9 +33,11 @@ PACKAGES = {
     "dd": "coreutils",
     "haproxy": "haproxy",
     "openssl": "openssl",
+    "perf": "linux-perf",
     "gcc": "gcc",
     "qemu-x86_64-static": "qemu-user-static",
     "strace": "strace",
+    "valgrind": "valgrind",
 }
 """Which package of Debian brings a program."""
 

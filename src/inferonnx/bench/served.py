@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +29,23 @@ from inferonnx.oip import (
     WantedOutput,
     encode_infer_request,
 )
+from inferonnx.runtime import children
 from inferonnx.tensors import as_tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-    from typing import Self
+    from typing import Self, TypeAlias
+
+    from inferonnx.errors import InferonnxError
+
+    Spawn: TypeAlias = "Callable[..., subprocess.Popen[bytes]]"
 
 START_S = 60
 STOP_S = 60
+ANSWER_S = 300
+
+_ERROR = "inferonnx: error: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,48 +56,42 @@ class Body:
     header_length: int | None
 
 
-class ServerProcess:
-    """`inferonnx serve` on a folder of its own."""
+class Serving:
+    """A server in a process of its own: whatever says in a line of JSON where it answers.
+
+    Attributes:
+        facts: What it said.
+        port: Where it answers, on this machine.
+        certificate: Its certificate; None where it speaks without TLS.
+    """
 
     def __init__(
         self,
-        folder: Path,
-        models: Mapping[str, Path],
+        command: Sequence[str],
         *,
-        memory: int,
-        options: Sequence[str],
+        log: Path,
+        certificate: Path | None,
+        spawn: Spawn = subprocess.Popen,
     ) -> None:
         """Start it, and wait until it answers.
 
         Args:
-            folder: For its repository, certificate and log; emptied.
-            models: Sealed files by the name that they are sealed with.
-            memory: Budget in bytes.
-            options: More of the command line: whose models they are, at least.
+            command: Its command line.
+            log: Where what it writes to standard error goes.
+            certificate: File that it writes its certificate to, if it has one.
+            spawn: Starts processes: elsewhere than here, inside a limit of memory.
 
         Raises:
             UnavailableError: It ended, or did not answer in time.
         """
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "repo").mkdir(parents=True)
-        for name, path in models.items():
-            home = folder / "repo" / name / "1"
-            home.mkdir(parents=True)
-            os.link(path, home / "model.sealed")
-        self.certificate = folder / "server.pem"
-        self._log_path = folder / "log"
-        with self._log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-m", "inferonnx", "serve", "--json"),
-                    *("--models", str(folder / "repo")),
-                    *("--memory", str(memory), "--listen", "127.0.0.1:0"),
-                    *("--cert-out", str(self.certificate), "--log-format", "json"),
-                    *("--allow-anonymous-infer", *options),
-                ],
+        self.certificate = certificate
+        self._log_path = log
+        with log.open("wb") as file:
+            self._process = spawn(
+                list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=file,
                 env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
                 start_new_session=True,
             )
@@ -119,15 +122,25 @@ class ServerProcess:
                     return int(line.split()[1]) * 1024
         return 0
 
-    def requests(self) -> list[dict[str, Any]]:
-        """Return its log lines about requests so far."""
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """Return its log lines about events of these names so far."""
         lines = []
         for line in self._log_path.read_text().splitlines():
-            if line.startswith("{"):
+            if line.startswith("{") and line.endswith("}"):  # the last may be half written
                 found = json.loads(line)
-                if found["event"] == "request":
+                if found.get("event") in names:
                     lines.append(found)
         return lines
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return its log lines about requests so far."""
+        return self.events("request")
+
+    def ended(self) -> InferonnxError | None:
+        """Return how it ended, if it has: it may take a moment after its connections broke."""
+        with suppress(subprocess.TimeoutExpired):
+            return children.ended("the server", self._process.wait(1))
+        return None
 
     def stop(self) -> int:
         """Ask it to end, as an operator would; return its exit code."""
@@ -149,21 +162,77 @@ class ServerProcess:
         line = stdout.readline() if stdout is not None else b""
         timer.cancel()
         if not line:
-            said = self._log_path.read_text(errors="replace").strip().splitlines()
-            raise UnavailableError(f"the server did not start: {said[-1] if said else 'no reason'}")
+            said = self._log_path.read_text(errors="replace").strip().splitlines() or ["no reason"]
+            errors = [line for line in said if line.startswith(_ERROR)]
+            reason = (errors or said)[-1].removeprefix(_ERROR)
+            raise UnavailableError(f"the server did not start: {reason}")
         return dict(json.loads(line))
 
 
-class Asker:
-    """A client with one connection."""
+class ServerProcess(Serving):
+    """`inferonnx serve` on a folder of its own."""
 
-    def __init__(self, server: ServerProcess, model: str) -> None:
-        """Connect with the first request."""
-        context = ssl.create_default_context(cafile=str(server.certificate))
-        self._connection = http.client.HTTPSConnection(
-            "localhost", server.port, context=context, timeout=300
+    def __init__(
+        self,
+        folder: Path,
+        models: Mapping[str, Path],
+        *,
+        memory: int,
+        options: Sequence[str],
+        spawn: Spawn = subprocess.Popen,
+    ) -> None:
+        """Start it, and wait until it answers.
+
+        Args:
+            folder: For its repository, certificate and log; emptied.
+            models: Sealed files by the name that they are sealed with.
+            memory: Budget in bytes.
+            options: More of the command line: whose models they are, at least.
+            spawn: Starts processes.
+
+        Raises:
+            UnavailableError: It ended, or did not answer in time.
+        """
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "repo").mkdir(parents=True)
+        for name, path in models.items():
+            home = folder / "repo" / name / "1"
+            home.mkdir(parents=True)
+            os.link(path, home / "model.sealed")
+        certificate = folder / "server.pem"
+        super().__init__(
+            [
+                *(sys.executable, "-P", "-m", "inferonnx", "serve", "--json"),
+                *("--models", str(folder / "repo")),
+                *("--memory", str(memory), "--listen", "127.0.0.1:0"),
+                *("--cert-out", str(certificate), "--log-format", "json"),
+                *("--allow-anonymous-infer", *options),
+            ],
+            log=folder / "log",
+            certificate=certificate,
+            spawn=spawn,
         )
+
+
+class Asker:
+    """A client with one connection.
+
+    Attributes:
+        last: The last answer's body.
+    """
+
+    def __init__(self, port: int, certificate: Path | None, model: str) -> None:
+        """Connect with the first request; with TLS where there is a certificate to trust."""
+        self._connection: http.client.HTTPConnection
+        if certificate is None:
+            self._connection = http.client.HTTPConnection("localhost", port, timeout=ANSWER_S)
+        else:
+            context = ssl.create_default_context(cafile=str(certificate))
+            self._connection = http.client.HTTPSConnection(
+                "localhost", port, context=context, timeout=ANSWER_S
+            )
         self._path = f"/v2/models/{model}/infer"
+        self.last = b""
 
     def ask(self, body: Body) -> float:
         """Send a request, read the whole answer, return its milliseconds.
@@ -177,11 +246,24 @@ class Asker:
         start = time.perf_counter()
         self._connection.request("POST", self._path, body.content, headers)
         reply = self._connection.getresponse()
-        content = reply.read()
+        self.last = reply.read()
         took = (time.perf_counter() - start) * 1e3
         if reply.status != 200:
-            raise EngineError(f"the server answered {reply.status}: {content[:200]!r}")
+            raise EngineError(f"the server answered {reply.status}: {self.last[:200]!r}")
         return took
+
+    def get(self, path: str, token: str) -> bytes:
+        """Return a document that a token is needed for.
+
+        Raises:
+            EngineError: The answer is no success.
+        """
+        self._connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        reply = self._connection.getresponse()
+        content = reply.read()
+        if reply.status != 200:
+            raise EngineError(f"the server answered {reply.status} for {path}")
+        return content
 
     def close(self) -> None:
         """Leave."""
@@ -200,14 +282,14 @@ def encoded(model: str, arrays: Mapping[str, Any], outputs: Sequence[str]) -> Bo
 
 
 def load(
-    server: ServerProcess, model: str, bodies: Sequence[Body], *, clients: int, requests: int
+    server: Serving, model: str, bodies: Sequence[Body], *, clients: int, requests: int
 ) -> tuple[float, list[float]]:
     """Have clients ask at once, each a number of times in a row.
 
     Returns:
         Answers a second, and the milliseconds of each.
     """
-    askers = [Asker(server, model) for _ in range(clients)]
+    askers = [Asker(server.port, server.certificate, model) for _ in range(clients)]
     took: list[list[float]] = [[] for _ in askers]
     failed: list[BaseException] = []
 

@@ -79,6 +79,7 @@ _NAMES = {
     "stream": "the sealed stream",
     "rate": "the rate",
     "tract": "tract",
+    "chain": "the chain of operators",
 }
 
 

@@ -3,8 +3,8 @@
 `python -m inferonnx.bench.worker CONFIG` where CONFIG is a JSON object. Each line
 on stdin is the number of a sample to run; each answer is a line with a JSON
 object. The first answer comes when the model is loaded; an error of ours is an
-answer too, and the last one. Samples are .npz files. With "tells" in the configuration
-an answer has the place of the largest element of the first output too.
+answer too, and the last one. Samples are .npz files. An answer tells more where the
+configuration's "tells" is a word of `_TOLD`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def main() -> int:
         for line in sys.stdin:
             first, count = (int(word) for word in (*line.split(), "1")[:2])
             ms, results = _timed(run, [feed(first + i) for i in range(count)])
-            told = {"largest": largest(results[0])} if config.get("tells") else {}
+            tells = config.get("tells")
+            told = {tells: _TOLD[tells](results[0])} if tells else {}
             del results  # or the outputs would be held through the next run
             _answer({"ms": ms, **told})
     except InferonnxError as error:
@@ -167,11 +168,39 @@ def _load_tract(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]
     )
 
 
+def _load_chain(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
+    """A chain of plain ONNX files on plain onnxruntime, each link timed, on one thread.
+
+    Without arenas: each session would keep one with all that its operator ever gave, and
+    a thousand of them would be what is paged. Nor has each a pool of threads.
+    """
+    import numpy as np
+
+    from inferonnx.model.chain import ChainSession, load_chain
+    from inferonnx.model.onnxruntime_door import open_session, session_options
+
+    samples = [dict(np.load(path)) for path in _paths(config)]
+    options = session_options(optimise="all", n_threads=1)
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    start = time.perf_counter()
+    chain = load_chain(str(config["folder"]))
+    sessions = [open_session(chain.path(link), options) for link in chain.links]
+    load_ms = (time.perf_counter() - start) * 1e3
+    session = ChainSession(chain, sessions=sessions)
+    return lambda i: samples[i % len(samples)], session.run, {"load_ms": load_ms}
+
+
 _LOADERS = {
+    "chain": _load_chain,
     "plain": _load_plain,
     "stream": _load_stream,
     "rate": _load_rate,
     "tract": _load_tract,
+}
+
+_TOLD: dict[str, Callable[[Any], object]] = {
+    "largest": largest,  # where the first output is
+    "seconds": lambda run: run.seconds,  # of each link of a chain
 }
 
 

@@ -115,6 +115,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="how much of it (default: 4GiB; zram at most half of the memory)",
     )
     parser.add_argument(
+        "--no-zram", action="store_true", help="make swap in a file even where there is zram"
+    )
+    parser.add_argument(
         "--scratch",
         metavar="DIR",
         default=None,
@@ -129,6 +132,7 @@ def _limit(options: argparse.Namespace, progress: Progress, stack: ExitStack) ->
         allow_system_changes=options.allow_system_changes,
         scratch=options.scratch,
         swap_bytes=options.swap,
+        zram=not options.no_zram,
         progress=progress,
     )
     return stack.enter_context(enforced)
@@ -168,6 +172,8 @@ def _tell(limit: epc.Limit, seconds: float) -> None:
         return
     peak = "" if usage.peak_bytes is None else f"at most {format_size(usage.peak_bytes)} charged; "
     say(f"{peak}{usage.swapped_in} pages swapped in, {usage.swapped_out} out")
+    if limit.page_cluster:
+        say(f"vm.page-cluster was {limit.page_cluster}, so a fault may bring several pages")
     if usage.oom_kills:
         say(f"the kernel killed {usage.oom_kills} processes: the swap was full; give more --swap")
 

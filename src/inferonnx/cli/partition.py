@@ -146,7 +146,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     progress = Progress()
     try:
-        difference = verify_partitions(
+        _, difference = verify_partitions(
             options.model,
             options.folder,
             samples=load_arrays(options.model, options.input) if options.input else (),

@@ -82,6 +82,11 @@ def add_parser(verbs: Verbs, name: str) -> None:
         action="store_true",
         help="keep clean pages of libraries resident, as inside an SGX library OS",
     )
+    parser.add_argument(
+        "--no-resident",
+        action="store_true",
+        help="keep nothing decrypted between passes: each reads all weights again (measurements)",
+    )
     add_json(parser)
     parser.set_defaults(run=_run)
 
@@ -108,6 +113,7 @@ def _run(options: argparse.Namespace) -> int:
                 threads=options.threads,
                 as_numpy=False,
                 page_drop=not options.no_page_drop,
+                resident=not options.no_resident,
             )
         )
         if options.input is None:

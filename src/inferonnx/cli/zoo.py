@@ -72,6 +72,11 @@ def add_parser(verbs: Verbs, name: str = "zoo") -> None:
         overview="write published models with seeded weights",
     )
     _add_names(building, "models", "every model of the zoo, about 3.7 GB")
+    building.add_argument(
+        "--partitions",
+        action="store_true",
+        help="cut each into NAME/partitions too, as the paper does",
+    )
     building.set_defaults(run=_build)
     fetching = verb(
         commands,
@@ -169,7 +174,23 @@ def _build(options: argparse.Namespace) -> int:
     for name in names:
         done = _build_one(name, options)
         print(f"{done.path}: {_became(done)}, {format_size(done.n_bytes)}", flush=True)
+        if options.partitions:
+            _partition_one(done)
     return ExitCode.DONE
+
+
+def _partition_one(done: zoo.Built) -> None:
+    from inferonnx.paper.partitions import make_partitions
+
+    line = Progress()
+    try:
+        made = make_partitions(
+            done.name, done.path, progress=lambda text: line(f"{done.name}: {text}")
+        )
+    finally:
+        line.done()
+    state = "written" if made.is_new else "unchanged"
+    print(f"{made.chain.folder}: {len(made.chain.links)} partitions, {state}", flush=True)
 
 
 def _build_one(name: str, options: argparse.Namespace) -> zoo.Built:

@@ -36,6 +36,7 @@ class ServerConfig:
     memory_bytes: int = limits.DEFAULT_MEMORY_BYTES
     threads: int | None = None
     page_drop: bool = True
+    resident: bool = True
     drain_timeout_s: int = limits.DEFAULT_DRAIN_TIMEOUT_S
     log_format: str = "text"
 

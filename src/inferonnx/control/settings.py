@@ -90,6 +90,12 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
             "drop clean pages of libraries; not inside an SGX library OS",
             "--no-page-drop",
         ),
+        Setting(
+            "resident",
+            SWITCH,
+            "keep weights decrypted where memory is left; false: for measurements",
+            "--no-resident",
+        ),
         Setting("drain_timeout_s", _TIMEOUT, "what running requests get after SIGTERM"),
         Setting("log_format", choice("text", "json"), "form of lines on stderr", "--log-format"),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -186,7 +187,7 @@ def obstacle(*, allow_system_changes: bool) -> UnavailableError | None:
     if not os.access(controller.folder, os.W_OK) or not _has_admin():
         return UnavailableError(
             "no right to make memory cgroups and mounts here",
-            hint=f"Run it as root: sudo {' '.join(_own_words())}",
+            hint=_as_root(),
         )
     if not cgroup.is_delegated(controller) and not allow_system_changes:
         return UnavailableError(
@@ -209,6 +210,7 @@ def enforce(
     allow_system_changes: bool = False,
     scratch: str | os.PathLike[str] | None = None,
     swap_bytes: int = SWAP_BYTES,
+    zram: bool = True,
     progress: Callable[[str], None] = _silent,
 ) -> Iterator[Limit]:
     """Enforce a memory limit on what is spawned in the `with` block.
@@ -221,6 +223,7 @@ def enforce(
         allow_system_changes: Whether swap may be made, and vm.page-cluster set.
         scratch: Folder for copies of libraries and, without zram, for the swap file.
         swap_bytes: Room for what does not fit.
+        zram: Whether swap is made in memory where the kernel can; else in a file.
         progress: Told what takes time.
 
     Raises:
@@ -245,6 +248,7 @@ def enforce(
         "may_change": allow_system_changes,
         "scratch": folder,
         "swap_bytes": swap_bytes,
+        "zram": zram,
     }
     supervisor = _Supervisor(order)
     _under_way.append(supervisor)
@@ -263,12 +267,12 @@ def cleanup() -> list[str]:
     Raises:
         UnavailableError: A measurement is under way.
     """
-    book = Book()
-    if not book.take():
-        raise UnavailableError(
-            "an enforced measurement is under way", hint="Wait for it, or end it with Ctrl-C."
-        )
-    return book.undo_others()
+    with Book() as book:
+        if not book.take():
+            raise UnavailableError(
+                "an enforced measurement is under way", hint="Wait for it, or end it with Ctrl-C."
+            )
+        return book.undo_others()
 
 
 def default_scratch() -> str:
@@ -363,6 +367,14 @@ def _has_admin() -> bool:
     return False
 
 
-def _own_words() -> list[str]:
-    name = os.path.basename(sys.argv[0]) if sys.argv else ""
-    return ["inferonnx" if name in ("", "__main__.py") else sys.argv[0], *sys.argv[1:]]
+def _as_root() -> str:
+    """Return what to do to have the right: this command as root, or out of the container."""
+    if os.geteuid() == 0:
+        return "Run it outside of the container, or in one that was started with --privileged."
+    name, words = os.path.abspath(sys.argv[0]), sys.argv[1:]
+    if os.path.basename(name) == "__main__.py":
+        package = os.path.basename(os.path.dirname(name))
+        own = [sys.executable, "-m", package, *words]
+    else:
+        own = [sys.executable, name, *words]
+    return f"Run it as root: sudo {shlex.join(own)}"

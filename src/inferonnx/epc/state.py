@@ -22,7 +22,7 @@ from inferonnx.epc import cgroup, swap
 from inferonnx.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
 SCHEMA = "inferonnx.epc-state/1"
 
@@ -211,6 +211,13 @@ class Book:
         self._lock = os.open(os.path.join(self._folder, "lock"), flags, 0o600)
         self.state = State(identity=os.urandom(16).hex(), boot=boot_id())
 
+    def __enter__(self) -> Self:
+        """Return the book, which `with` closes: another may then take the lock."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        os.close(self._lock)
+
     def take(self) -> bool:
         """Take the lock unless another run has it; the kernel gives it back if we are killed."""
         try:
@@ -270,6 +277,7 @@ class Book:
         path = self._path(state.identity)
         part = path + _PART
         with open(part, "wb") as file:
+            os.fchmod(file.fileno(), 0o600)  # whatever the umask: others' word is not obeyed
             file.write(encode_state(state))
             file.flush()
             os.fsync(file.fileno())

@@ -132,9 +132,8 @@ def _set_up_swap(book: Book, order: dict[str, Any]) -> str:
     if not order["may_change"]:
         present = swap.active()
         return present[0].kind if present else ""
-    return _zram_swap(book, order["swap_bytes"]) or _file_swap(
-        book, order["scratch"], order["swap_bytes"]
-    )
+    kind = _zram_swap(book, order["swap_bytes"]) if order["zram"] else ""
+    return kind or _file_swap(book, order["scratch"], order["swap_bytes"])
 
 
 def _zram_swap(book: Book, n_bytes: int) -> str:

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 from inferonnx.errors import UsageError
 from inferonnx.paper.artifact import OVERHEAD_FILE, OVERHEAD_FOLDER, OVERHEAD_LIMIT
-from inferonnx.plan import parse_operator_overheads
+from inferonnx.plan import operator_names, parse_operator_overheads
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 __all__ = [
     "OperatorTime",
@@ -101,26 +101,6 @@ def times_path(model: str, folder: str = OVERHEAD_FOLDER) -> str:
 def overheads_path(folder: str = OVERHEAD_FOLDER) -> str:
     """Return where the list of memory-intensive operators lies."""
     return os.path.join(folder, OVERHEAD_FILE)
-
-
-def operator_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return what the operators of a graph are called in both files.
-
-    ONNX lets a node's name be empty, repeated, or of several lines. Such a one is made
-    printable and gets its index behind it: "conv", "#1", "conv#2".
-    """
-    found: list[str] = []
-    taken = set(names)
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        shown = _printable(name)
-        if not shown.strip() or shown in seen or (shown != name and shown in taken):
-            shown = f"{shown.strip()}#{index}"
-            while shown in taken or shown in seen:
-                shown += "#"
-        seen.add(shown)
-        found.append(shown)
-    return tuple(found)
 
 
 def heaviest(times: OperatorTimes, limit: float = OVERHEAD_LIMIT) -> dict[str, float]:
@@ -226,10 +206,6 @@ def _parse_operator(number: int, line: str) -> OperatorTime:
 
 def _milliseconds(ms: float | None) -> str:
     return _UNKNOWN if ms is None else f"{ms:.6f}"
-
-
-def _printable(name: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _refusal(number: int) -> UsageError:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from inferonnx.plan.least import LeastBudget, least_budget
     from inferonnx.plan.needs import operator_bytes
     from inferonnx.plan.optimal import plan_optimal
-    from inferonnx.plan.overheads import parse_operator_overheads
+    from inferonnx.plan.overheads import operator_names, parse_operator_overheads
     from inferonnx.plan.paper import plan_paper
     from inferonnx.plan.residency import choose_resident
     from inferonnx.plan.values import MemoryModel, Plan, PlannedPartition, Rates
@@ -29,6 +29,7 @@ __all__ = [
     "choose_resident",
     "least_budget",
     "operator_bytes",
+    "operator_names",
     "parse_operator_overheads",
     "plan_optimal",
     "plan_paper",
@@ -44,6 +45,7 @@ _MODULES = {
     "choose_resident": "residency",
     "least_budget": "least",
     "operator_bytes": "needs",
+    "operator_names": "overheads",
     "parse_operator_overheads": "overheads",
     "plan_optimal": "optimal",
     "plan_paper": "paper",

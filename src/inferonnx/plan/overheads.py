@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from inferonnx.errors import PlanError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _HEADING = "Heaviest operators for "
 
@@ -66,3 +66,27 @@ def _parse_entry(number: int, line: str) -> tuple[str, float]:
 
 def _refusal(number: int, problem: str) -> PlanError:
     return PlanError(f"line {number} of the operator overheads: {problem}", where=f"line {number}")
+
+
+def operator_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return what the operators of a graph are called in that list, and beside their times.
+
+    ONNX lets a node's name be empty, repeated, or of several lines. Such a one is made
+    printable and gets its index behind it: "conv", "#1", "conv#2".
+    """
+    found: list[str] = []
+    taken = set(names)
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        shown = _printable(name)
+        if not shown.strip() or shown in seen or (shown != name and shown in taken):
+            shown = f"{shown.strip()}#{index}"
+            while shown in taken or shown in seen:
+                shown += "#"
+        seen.add(shown)
+        found.append(shown)
+    return tuple(found)
+
+
+def _printable(name: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

@@ -54,6 +54,10 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
+FORGOTTEN_BYTES = 32 << 20
+"""More than any block that a plan makes, unless it can't be cut."""
+
+
 class PrivateBuffer:
     """Memory of our own that nobody else can write: anonymous, private, kept out of core dumps.
 
@@ -74,14 +78,24 @@ class PrivateBuffer:
         self.close()
 
     def wipe(self) -> None:
-        """Overwrite with zeros, by stores: in a library OS, MADV_DONTNEED may keep the bytes."""
+        """Have it read as zeros, by stores: in a library OS, MADV_DONTNEED may keep the bytes.
+
+        Where that has been seen to forget, a large buffer is forgotten: what of it was
+        paged out would be paged in to be overwritten, and again to be filled.
+        """
+        if len(self._map) >= FORGOTTEN_BYTES and _dropping_works():
+            self._map.madvise(_DONTNEED)
+        else:
+            self._zero()
+
+    def _zero(self) -> None:
         ctypes.memset(self.address, 0, len(self._map))
 
     def close(self) -> None:
         """Wipe and unmap; again does nothing. Values bound to the memory must be gone."""
         if not hasattr(self, "view") or self._map.closed:
             return
-        self.wipe()
+        self._zero()
         self._array = None
         try:
             self.view.release()

@@ -43,6 +43,8 @@ FIELDS = {
     "least_bytes": int,
     "models": int,
     "signal": str,
+    "partition": int,
+    "step": str,  # of a pass: "load" of a partition's weights, or "compute"
 }
 """Every field that a line may have, and its type."""
 
@@ -66,13 +68,17 @@ class Log:
         self._as_json = as_json
         self._write = write or _to_stderr
 
+    def writes(self, level: str) -> bool:
+        """Tell whether events of this level are written."""
+        return LEVELS.index(level) >= self._least
+
     def event(self, name: str, *, level: str = "info", **fields: object) -> None:
         """Write one line.
 
         Raises:
             TypeError: A field is not in `FIELDS`, or of another type: a bug of ours.
         """
-        if LEVELS.index(level) < self._least:
+        if not self.writes(level):
             return
         kept = {key: _checked(key, value) for key, value in fields.items() if value is not None}
         now = time.time()

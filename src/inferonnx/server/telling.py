@@ -13,6 +13,7 @@ from inferonnx.server.observer import Observer
 
 if TYPE_CHECKING:
     from inferonnx.control import Caller
+    from inferonnx.engine import PassEvent
     from inferonnx.server.connection import Peer
     from inferonnx.server.log import Log
     from inferonnx.server.messages import ExchangeFigures, Head
@@ -58,6 +59,18 @@ class LogObserver(Observer):
     def failed(self, reference: str, error: BaseException) -> None:
         """Tell of a bug of ours, by its kind alone: its text could hold anything."""
         self._log.event("bug", level="error", request=reference, code=type(error).__name__)
+
+
+def tell_pass(log: Log, event: PassEvent) -> None:
+    """Tell what each partition took; of segments there are too many."""
+    if event.segment is None:
+        log.event(
+            "pass",
+            level="debug",
+            step=event.what,
+            partition=event.partition,
+            ms=(event.stop_ns - event.start_ns) / 1e6,
+        )
 
 
 def shown_caller(caller: Caller) -> str:

@@ -4,11 +4,11 @@ import json
 import sys
 
 import pytest
-from machine import package
 
 from inferonnx.bench import limiting
 from inferonnx.cli import main
 from inferonnx.errors import ExitCode, UnavailableError
+from machine import package
 
 
 def words(folder, *more):

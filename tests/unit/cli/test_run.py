@@ -31,6 +31,16 @@ def test_run_keeps_its_budget_and_reports(sealed_cnn, key_path, sample, tmp_path
     assert np.load(tmp_path / "out.npz")["scores"].shape == (1, 10)
 
 
+def test_nothing_stays_resident_where_that_is_asked(sealed_cnn, key_path, sample, command):
+    done = command(
+        *("run", sealed_cnn, "--key", key_path, "--input", sample, "--json"),
+        *("--no-resident", "--memory", "1GiB"),
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["resident_bytes"] == 0 < facts["streamed_bytes"]
+
+
 def test_a_trace_shows_read_open_and_compute_on_their_threads(
     sealed_cnn, key_path, sample, tmp_path, command
 ):

@@ -40,7 +40,7 @@ def test_keys_and_flags_are_unique_and_follow_from_the_field():
     assert len(set(flags)) == len(flags)
     for setting in SETTINGS:
         flag = "--" + setting.key.replace("_", "-")
-        assert setting.flag in ("", flag) or setting.field == "page_drop"
+        assert setting.flag in ("", flag) or setting.field in ("page_drop", "resident")
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)

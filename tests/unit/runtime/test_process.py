@@ -33,6 +33,21 @@ def test_a_buffer_is_private_writable_and_gone_after_close():
         buffer.view[0]
 
 
+@pytest.mark.parametrize("forgets", [True, False])
+@pytest.mark.parametrize("n_bytes", [5000, process.FORGOTTEN_BYTES])
+def test_a_wiped_buffer_is_zeros_whether_or_not_the_system_forgets(n_bytes, forgets, monkeypatch):
+    monkeypatch.setattr(process, "_dropping_works", lambda: forgets)
+    buffer = process.PrivateBuffer(n_bytes)
+    buffer.view[:] = b"\xff" * n_bytes
+    before = process.resident_bytes()
+    buffer.wipe()
+    is_forgotten = process.resident_bytes() < before - n_bytes // 2
+    assert is_forgotten is (forgets and n_bytes >= process.FORGOTTEN_BYTES)
+    assert not any(buffer.view)
+    buffer.view[-1] = 1  # it is memory as before
+    buffer.close()
+
+
 def test_peak_is_at_least_what_is_resident():
     assert process.peak_resident_bytes() >= process.resident_bytes() > 1 << 20
 

@@ -101,6 +101,7 @@ def open(  # noqa: A001 - the name that users of files and archives know
     as_numpy: bool = True,
     page_drop: bool = True,
     spin: bool | None = None,
+    resident: bool = True,
 ) -> Session:
     """Open a sealed model so that it runs inside a memory budget.
 
@@ -126,6 +127,8 @@ def open(  # noqa: A001 - the name that users of files and archives know
         page_drop: Let go of clean pages of libraries once they have started.
         spin: Whether idle workers spin. Default: for passes of less than 30 ms, and where
             all weights stay in memory and calls come one at a time.
+        resident: Whether weights may stay decrypted between passes, where the budget holds
+            them. Without it every pass reads all of them again: for measurements.
 
     Returns:
         A session; use it in `with`, or close it.
@@ -143,7 +146,7 @@ def open(  # noqa: A001 - the name that users of files and archives know
         os.fspath(path), key=key, pin=parse_pin(pin) if isinstance(pin, str) else pin
     )
     sealed_for = opened.manifest.memory.budget_bytes
-    return _make_session(
+    return make_session(
         opened,
         threads or process.cores(),
         spin=spin,
@@ -154,6 +157,7 @@ def open(  # noqa: A001 - the name that users of files and archives know
         concurrency=max(1, concurrency),
         start_s=start,
         peak_before=peak_before,
+        resident=resident,
     )
 
 
@@ -175,7 +179,7 @@ def open_unplanned(
         page_drop: Let go of clean pages of libraries once they have started.
     """
     start = time.perf_counter()
-    return _make_session(
+    return make_session(
         open_file(path, key=key, pin=pin),
         process.cores(),
         spin=None,
@@ -199,6 +203,7 @@ def open_beside(
     threads: int | None = None,
     page_drop: bool = True,
     spin: bool | None = None,
+    resident: bool = True,
 ) -> Session:
     """Open a model in a share of the process's memory, beside others that run meanwhile.
 
@@ -214,10 +219,11 @@ def open_beside(
         threads: Threads that open and compute.
         page_drop: Let go of clean pages of libraries once they have started.
         spin: Whether idle workers spin.
+        resident: Whether weights may stay decrypted between passes.
     """
     start = time.perf_counter()
     opened = open_file(path, key=key, pin=pin)
-    return _make_session(
+    return make_session(
         opened,
         threads or process.cores(),
         spin=spin,
@@ -229,10 +235,11 @@ def open_beside(
         concurrency=concurrency,
         start_s=start,
         peak_before=0,
+        resident=resident,
     )
 
 
-def _make_session(
+def make_session(
     opened: OpenedFile,
     n_threads: int,
     *,
@@ -245,6 +252,7 @@ def _make_session(
     start_s: float,
     peak_before: int,
     share_bytes: int | None = None,
+    resident: bool = True,
 ) -> Session:
     """Make a session of an open file; whatever fails, nothing stays open.
 
@@ -266,7 +274,9 @@ def _make_session(
         drop()
         environment = Environment.acquire(
             n_threads=n_threads,
-            spin=_spins(manifest, budget, concurrency) if spin is None else spin,
+            spin=(
+                _spins(manifest, budget, concurrency, resident=resident) if spin is None else spin
+            ),
             arena_strategy=strategy,
             arena_bytes=arena_bytes,
         )
@@ -300,6 +310,7 @@ def _make_session(
             probe_ms=probe_ms,
             peak_before=peak_before,
             share_bytes=share_bytes,
+            may_stay=resident,
         )
         return Session(
             source=source,
@@ -331,6 +342,7 @@ def _place(
     probe_ms: float | None,
     peak_before: int,
     share_bytes: int | None,
+    may_stay: bool,
 ) -> Figures:
     """Divide the budget: what is left beside floor, a pass and waiting calls holds weights.
 
@@ -345,6 +357,7 @@ def _place(
         probe_ms: What the probe took; None where the file has none.
         peak_before: VmHWM when opening began, in bytes.
         share_bytes: The model's part of `budget`, where others run beside it.
+        may_stay: Whether weights may stay decrypted between passes.
 
     Raises:
         InfeasibleBudgetError: The budget does not hold floor, pass and largest block,
@@ -370,7 +383,9 @@ def _place(
         resident, buffer_bytes = frozenset[int](), max(blocks, default=0)
         budget = NO_BUDGET_BYTES
     else:
-        resident, buffer_bytes = _residency(blocks, budget, floor + sharing, opening_peak)
+        resident, buffer_bytes = _residency(
+            blocks, budget, floor + sharing, opening_peak, may_stay=may_stay
+        )
     used = buffer_bytes + sum(blocks[i] for i in resident)
     beside = _beside_bytes(manifest)
     n_parallel = 1
@@ -402,7 +417,7 @@ def _beside_bytes(manifest: Manifest) -> int:
 
 
 def _residency(
-    blocks: Sequence[int], budget: int, held: int, opening_peak: int
+    blocks: Sequence[int], budget: int, held: int, opening_peak: int, *, may_stay: bool
 ) -> tuple[frozenset[int], int]:
     """Return what stays resident, and the size of the buffer for the rest."""
     least = max(held + max(blocks, default=0), opening_peak)
@@ -414,6 +429,8 @@ def _residency(
             budget_bytes=budget,
             hint=f"Give it --memory {-(-least // MIB)}MiB, or seal it for a smaller budget.",
         )
+    if not may_stay:
+        return frozenset(), max(blocks, default=0)
     return choose_resident(blocks, available_bytes=budget - held)
 
 
@@ -428,7 +445,7 @@ def _without_bytes(manifest: Manifest) -> Manifest:
     )
 
 
-def _spins(manifest: Manifest, budget: int | None, concurrency: int) -> bool:
+def _spins(manifest: Manifest, budget: int | None, concurrency: int, *, resident: bool) -> bool:
     """Tell whether idle workers should spin: passes are short, or nobody wants their cores.
 
     Opening wants them, and so do other calls where several run at once. The environment
@@ -442,7 +459,7 @@ def _spins(manifest: Manifest, budget: int | None, concurrency: int) -> bool:
         + (concurrency - 1) * memory.call_bytes
         + sum(partition.block_bytes for partition in manifest.partitions)
     )
-    if budget is not None and all_resident <= budget:
+    if resident and budget is not None and all_resident <= budget:
         return concurrency == 1
     return sum(partition.time_us for partition in manifest.partitions) < SPIN_BELOW_US
 

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.keys import Key
@@ -36,7 +37,7 @@ from inferonnx.server.models import Models
 from inferonnx.server.pool import Pool
 from inferonnx.server.repository import Repository
 from inferonnx.server.scheduler import QueueLimits
-from inferonnx.server.telling import LogObserver
+from inferonnx.server.telling import LogObserver, tell_pass
 from inferonnx.server.uploads import Uploads
 from inferonnx.sizes import KIB, MIB, format_size
 
@@ -110,6 +111,8 @@ class Server:
             threads=config.threads,
             page_drop=config.page_drop,
             spin=False,  # the loop, TLS and other models want the cores that spinning takes
+            resident=config.resident,
+            on_event=partial(tell_pass, log) if log.writes("debug") else None,
         )
         if config.grpc is not None:
             _load_grpc()

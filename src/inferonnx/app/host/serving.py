@@ -15,10 +15,11 @@ from inferonnx.server.ports import ModelFacts, Residency
 from inferonnx.tensors import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from inferonnx.app.host.session import Session
     from inferonnx.crypto import Secret
+    from inferonnx.engine import PassEvent
     from inferonnx.sealed import Manifest
 
 
@@ -26,10 +27,20 @@ class EngineOpener:
     """Opens sealed files for the server's pool."""
 
     def __init__(
-        self, *, threads: int | None = None, page_drop: bool = True, spin: bool | None = None
+        self,
+        *,
+        threads: int | None = None,
+        page_drop: bool = True,
+        spin: bool | None = None,
+        resident: bool = True,
+        on_event: Callable[[PassEvent], None] | None = None,
     ) -> None:
-        """Keep what all models are opened with; as the arguments of `inferonnx.open`."""
+        """Keep what all models are opened with, as the arguments of `inferonnx.open`.
+
+        `on_event` is told what their passes do, as `Session.trace` says.
+        """
         self._threads, self._page_drop, self._spin = threads, page_drop, spin
+        self._resident, self._on_event = resident, on_event
 
     def facts(self, path: str, data_key: Secret, *, concurrency: int, n_rows: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
@@ -37,7 +48,7 @@ class EngineOpener:
         opened.source.close()
         manifest = opened.manifest
         _check_servable(manifest)
-        one = _needs(manifest)
+        one = _needs(manifest, resident=self._resident)
         waiting = (concurrency - 1) * manifest.memory.call_bytes
         passes = manifest.arena.peak_bytes + waiting
         batch = passes * (_batch_growth(manifest, n_rows) - 1)
@@ -72,9 +83,9 @@ class EngineOpener:
         """
         pin = ModelPin(model_id=model_id) if model_id else None
         manifest = _manifest(path, data_key, pin)
-        needs = _needs(manifest)
+        needs = _needs(manifest, resident=self._resident)
         calls = 1 + max(0, share_bytes - needs.least_bytes) // max(1, manifest.memory.call_bytes)
-        if manifest.rows_independent and share_bytes >= needs.full_bytes:
+        if self._resident and manifest.rows_independent and share_bytes >= needs.full_bytes:
             calls = 1  # nothing is read that calls could share; what is left is for batches
         session = open_beside(
             path,
@@ -85,25 +96,27 @@ class EngineOpener:
             threads=self._threads,
             page_drop=self._page_drop,
             spin=self._spin,
+            resident=self._resident,
         )
+        session.trace(self._on_event)
         return ServedModel(session)
 
 
 class _Needs(NamedTuple):
-    """Shares in which a model runs, one call at a time: streamed, and all resident."""
+    """Shares in which a model runs, one call at a time: streamed, and all that may stay."""
 
     least_bytes: int
     full_bytes: int
 
 
-def _needs(manifest: Manifest) -> _Needs:
+def _needs(manifest: Manifest, *, resident: bool) -> _Needs:
     memory = manifest.memory
     blocks = [partition.block_bytes for partition in manifest.partitions]
     held = memory.session_bytes + manifest.arena.peak_bytes
     # What is above its floor, of which sessions are a part: opening itself may need most.
     opening = memory.least_bytes - memory.floor_bytes + memory.session_bytes
     least = max(held + max(blocks, default=0), opening)
-    return _Needs(least, max(held + sum(blocks), least))
+    return _Needs(least, max(held + sum(blocks), least) if resident else least)
 
 
 def _manifest(path: str, data_key: Secret, pin: ModelPin | None) -> Manifest:

@@ -23,6 +23,7 @@ from inferonnx.model.chain import (
     cut_chain,
     infer_value_types,
     load_chain,
+    make_folder,
     measure_operators,
     read_index,
     read_original,
@@ -30,7 +31,7 @@ from inferonnx.model.chain import (
 from inferonnx.model.draft import domain_of
 from inferonnx.model.plain import PlainModel
 from inferonnx.model.values import shape_of
-from inferonnx.plan import operator_bytes, plan_optimal, plan_paper
+from inferonnx.plan import operator_bytes, operator_names, plan_optimal, plan_paper
 from inferonnx.sizes import MIB
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ def partition(
             "operators": a file an operator.
         limit_bytes: For "paper" what the peaks add up to, 85,000,000 by default; for
             "optimal" the peak of the process, 85 MiB by default.
-        memory_intensive: For "paper": operators that stand alone, by name or index;
-            names that the model does not have are passed over.
+        memory_intensive: For "paper": operators that stand alone, by index or as
+            `operator_names` calls them; others are passed over.
         sample: Inputs by name to measure on; made up when not given.
         dims: Sizes of open dims for a sample that is made up.
         cache: As for `operator_peaks`; by default a file in `folder`.
@@ -198,7 +199,8 @@ def partition(
         every = range(1, len(original.operators)) if strategy == "operators" else ()
         cuts = tuple(cut for cut in every if cut not in original.uncuttable)
     else:
-        kept = cache or os.path.join(_made(folder), FIGURES)
+        make_folder(folder)  # figures are kept there before there are files
+        kept = cache or os.path.join(folder, FIGURES)
         graph = _graph(original, _measured(original, sample, dims, kept, progress))
         cuts = _planned_cuts(graph, strategy, limit or 0, memory_intensive, original.uncuttable)
     chain = cut_chain(
@@ -222,7 +224,7 @@ def verify_partitions(
     dims: Mapping[str, int] | None = None,
     n_samples: int = 3,
     progress: Progress = lambda _: None,
-) -> Difference:
+) -> tuple[Chain, Difference]:
     """Compare plain onnxruntime on the whole model with the chain of its partitions.
 
     Args:
@@ -234,7 +236,8 @@ def verify_partitions(
         progress: Told what happens.
 
     Returns:
-        The largest difference over all samples; `check_partitions_agree` judges it.
+        The chain, and the largest difference over all samples, which
+        `check_partitions_agree` judges.
 
     Raises:
         UsageError: No partitions, or another model's; nothing to compare.
@@ -265,7 +268,7 @@ def verify_partitions(
         raise UsageError(
             "nothing was compared: all outputs are empty", hint="Give other inputs with --input."
         )
-    return total
+    return chain, total
 
 
 def check_partitions_agree(difference: Difference) -> None:
@@ -287,17 +290,6 @@ def _read(model: str, progress: Progress) -> Original:
     original = read_original(model)
     infer_value_types(original)
     return original
-
-
-def _made(folder: str) -> str:
-    """Make the folder, so that figures can be kept in it before there are files."""
-    from inferonnx.runtime.files import translate
-
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise translate(error, folder, "making the folder") from error
-    return folder
 
 
 def _measured(
@@ -356,14 +348,14 @@ def _planned_cuts(
             rates=rates,
             uncuttable=uncuttable,
         ).cuts
-    known: set[str | int] = {node.name for node in graph.nodes if node.name}
-    known.update(range(len(graph.nodes)))
+    names = operator_names([node.name for node in graph.nodes])
+    alone = {i for i, name in enumerate(names) if i in memory_intensive or name in memory_intensive}
     return plan_paper(
         graph,
         memory=memory,
         rates=rates,
         limit_bytes=limit,
-        memory_intensive=memory_intensive & known,
+        memory_intensive=alone,
         uncuttable=uncuttable,
     ).cuts
 

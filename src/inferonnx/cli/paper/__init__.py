@@ -12,7 +12,16 @@ if TYPE_CHECKING:
     from inferonnx.cli.main import Verbs
 
 COMMANDS = {
+    "check-accuracy": Verb("check_accuracy", "compare models with their partitions"),
+    "run-all": Verb("run_all", "measure everything, and draw the figures and the table"),
+    "split-operators": Verb("split_operators", "split models into one ONNX file an operator"),
+    "memory-intensive-ops": Verb(
+        "memory_intensive_ops", "find the operators that a memory limit slows most"
+    ),
+    "generate-partitions": Verb("generate_partitions", "partition models as the paper does"),
+    "clean-operators": Verb("clean_operators", "remove the operators' files"),
     "cdf": Verb("cdf", "distribution of memory over models and their partitions"),
+    "cache-stats": Verb("cache_stats", "count instructions, cycles and cache misses of each model"),
     "report": Verb("report", "draw figures and report again, from what was measured"),
 }
 """The commands, as `VERBS` has the verbs."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from inferonnx.model.chain.index import INDEX, Chain, Link, check_model, load_chain, read_index
 from inferonnx.model.chain.joining import PreparedChain, prepare_chain
-from inferonnx.model.chain.making import Removed, cut_chain, remove_chain
+from inferonnx.model.chain.making import Removed, cut_chain, make_folder, remove_chain
 from inferonnx.model.chain.measuring import OperatorFigures, choose_sample, measure_operators
 from inferonnx.model.chain.original import Original, file_sha256, read_original
 from inferonnx.model.chain.running import ChainRun, ChainSession
@@ -31,6 +31,7 @@ __all__ = [
     "file_sha256",
     "infer_value_types",
     "load_chain",
+    "make_folder",
     "measure_operators",
     "prepare_chain",
     "read_index",

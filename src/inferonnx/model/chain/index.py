@@ -148,7 +148,9 @@ def read_index(folder: str) -> Chain | None:
     return chain
 
 
-def load_chain(folder: str, *, model_path: str | None = None) -> Chain:
+def load_chain(
+    folder: str | os.PathLike[str], *, model_path: str | os.PathLike[str] | None = None
+) -> Chain:
     """Return the chain in a folder, every file checked.
 
     Args:
@@ -159,6 +161,7 @@ def load_chain(folder: str, *, model_path: str | None = None) -> Chain:
         UsageError: There is no such folder, it holds no partitions, or another model's.
         ModelError: A file is missing or damaged.
     """
+    folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise UsageError(f"there is no folder {folder!r}", hint="`inferonnx partition` makes it.")
     chain = read_index(folder)
@@ -166,7 +169,7 @@ def load_chain(folder: str, *, model_path: str | None = None) -> Chain:
         has = "is empty" if not os.listdir(folder) else f"has no {INDEX}, so it is not whole"
         raise UsageError(f"{folder!r} {has}", hint="`inferonnx partition` fills it, or goes on.")
     if model_path is not None:
-        check_model(chain, model_path)
+        check_model(chain, os.fspath(model_path))
     for name, sha256 in chain.files.items():
         path = os.path.join(folder, name)
         if not os.path.isfile(path):

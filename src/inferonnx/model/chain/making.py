@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from inferonnx.errors import ModelError, UnavailableError, UsageError
 from inferonnx.model.chain.building import build_part
 from inferonnx.model.chain.index import INDEX, Chain, Link, encode_index, read_index
-from inferonnx.model.chain.original import check_cuts, file_sha256, read_original
+from inferonnx.model.chain.original import Original, check_cuts, file_sha256, read_original
 from inferonnx.model.chain.types import infer_value_types
 from inferonnx.runtime.files import read_file, translate
 from inferonnx.runtime.whole_files import whole_file
@@ -27,8 +27,6 @@ from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from inferonnx.model.chain.original import Original
 
     Progress = Callable[[str], None]
 
@@ -50,8 +48,8 @@ class Removed(NamedTuple):
 
 
 def cut_chain(
-    model: str | Original,
-    folder: str,
+    model: str | os.PathLike[str] | Original,
+    folder: str | os.PathLike[str],
     cuts: Sequence[int],
     *,
     prefix: str,
@@ -77,13 +75,14 @@ def cut_chain(
         ModelError: The model is invalid.
         UnavailableError: The disk is full or refuses. What was written is gone on with.
     """
-    original = model if not isinstance(model, str) else _typed(model)
+    original = model if isinstance(model, Original) else _typed(os.fspath(model))
+    folder = os.fspath(folder)
     check_cuts(original, tuple(cuts))
     bounds = list(zip((0, *cuts), (*cuts, len(original.operators)), strict=True))
     if not original.operators and not original.constant_outputs:
         bounds = []
     names = [f"{prefix}{number}.onnx" for number in range(len(bounds))]
-    _make_folder(folder)
+    make_folder(folder)
     made = _made_in(folder)
     _refuse_others(folder, {*names, *(f"{name}.data" for name in names)}, made)
     _check_room(original, folder, made)
@@ -117,7 +116,7 @@ def cut_chain(
 
 
 def remove_chain(folder: str) -> Removed:
-    """Remove the files that index and journal list, and the folder if it is empty then.
+    """Remove the files that index and journal list, and the folder if that empties it.
 
     Raises:
         ModelError: The index is none of ours.
@@ -131,7 +130,7 @@ def remove_chain(folder: str) -> Removed:
                 os.unlink(os.path.join(folder, name))
                 n_files += 1
         kept = tuple(sorted(os.listdir(folder)))
-        if not kept:
+        if n_files and not kept:
             os.rmdir(folder)
     except OSError as error:
         raise translate(error, folder, "removing files in") from error
@@ -265,8 +264,16 @@ def _check_room(original: Original, folder: str, made: Mapping[str, set[str]]) -
         )
 
 
-def _make_folder(folder: str) -> None:
+def make_folder(folder: str) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        UsageError: Something else is in its place.
+        UnavailableError: The system refuses.
+    """
     try:
         os.makedirs(folder, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{folder!r} is no folder", hint="Choose another name.") from error
     except OSError as error:
         raise translate(error, folder, "making the folder") from error

@@ -133,7 +133,8 @@ class Original:
         born, last = self.born, self.last_use
         inputs = [n for n in born if n in read and born[n] < start]
         if start == 0:  # what nobody reads is given to the first file, which declares it
-            inputs = [n for n in born if born[n] < 0 and (n in read or n not in last)]
+            ever = {name for names in self.reads for name in names}
+            inputs = [n for n in born if born[n] < 0 and (n in read or n not in ever)]
         outputs = [n for n, b in born.items() if start <= b < stop and last.get(n, -1) >= stop]
         if stop == len(self.operators):
             outputs += self.constant_outputs

@@ -29,13 +29,16 @@ _SMALL_FILE_BYTES = 2**20
 
 
 def infer_value_types(original: Original) -> None:
-    """Fill `original.types` for the caller's inputs and all that operators make.
+    """Fill `original.types` for the caller's inputs and all that operators and constants give.
 
     Raises:
         ModelError: onnxruntime refuses the model.
     """
     original.types.update((value.name, value.type) for value in original.inputs)
-    if not original.operators:
+    for name in original.constant_outputs:
+        if name in original.initializers:
+            original.types[name] = _declared(original.initializers[name]).type
+    if not _asked(original):
         return
     options = session_options(optimise="off")
     with ScratchPair(_SMALL_FILE_BYTES) as scratch:
@@ -66,12 +69,18 @@ def _untyped(original: Original) -> ModelProto:
             [*original.constants.values(), *original.operators],
             graph.name or "g",  # a checker wants a name
             [*original.inputs, *(_declared(tensor) for tensor in outside)],
-            [onnx.ValueInfoProto(name=n) for n, born in original.born.items() if born >= 0],
+            [onnx.ValueInfoProto(name=name) for name in _asked(original)],
             initializer=inside,
             sparse_initializer=list(original.sparse.values()),
         )
     )
     return model
+
+
+def _asked(original: Original) -> list[str]:
+    """Return the values whose types only onnxruntime knows."""
+    made = [name for name, born in original.born.items() if born >= 0]
+    return made + [name for name in original.constant_outputs if name in original.constants]
 
 
 def _declared(tensor: onnx.TensorProto) -> onnx.ValueInfoProto:

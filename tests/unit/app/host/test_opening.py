@@ -77,6 +77,18 @@ def test_nothing_resident_gives_the_same_bits_as_all_resident(sealed_cnn, key, i
             np.testing.assert_array_equal(np.asarray(streamed), resident)
 
 
+def test_without_residency_every_pass_reads_all_weights_again(sealed_cnn, key, plain, image):
+    with inferonnx.open(sealed_cnn, key=key, memory="1GiB", resident=False) as session:
+        figures = session.figures
+        assert figures.resident_bytes == 0 < figures.streamed_bytes
+        for n_passes in (1, 2, 3):
+            scores = session.run(None, {"image": image})[0]
+            assert session.opened_bytes == n_passes * figures.streamed_bytes
+            shared = session._stream._shared.view  # nothing is left of the last block either
+            assert not any(shared)
+    np.testing.assert_allclose(scores, plain.run(None, {"image": image})[0], rtol=1e-4)
+
+
 def test_what_is_read_and_when_depends_on_model_and_shapes_alone(sealed_cnn, key, image):
     traces = []
     with open_unplanned(str(sealed_cnn), key=key) as session:

@@ -167,6 +167,26 @@ def test_an_open_model_takes_and_gives_tensors_and_counts_what_it_opens(opener, 
         model.run({"image": as_tensor(image)})
 
 
+def test_without_residency_a_share_of_any_size_streams_everything(wide, key, image):
+    _, sealed = wide
+    data_key, told = data_key_of(sealed, key), []
+    opener = EngineOpener(resident=False, on_event=told.append)
+    facts = opener.facts(str(sealed), data_key, concurrency=1, n_rows=1)
+    assert (
+        facts.full_bytes
+        < EngineOpener().facts(str(sealed), data_key, concurrency=1, n_rows=1).full_bytes
+    )  # more would have no use
+    model = opener.open(str(sealed), data_key, share_bytes=1 << 30, concurrency=1)
+    streamed = model.residency.streamed_bytes
+    assert streamed
+    for n_passes in (1, 2):
+        model.run({"image": as_tensor(image)})
+        assert model.opened_bytes == n_passes * streamed
+    loads = [event.partition for event in told if event.what == "load"]
+    assert len(loads) == 2 * len(set(loads))
+    model.close()
+
+
 def test_a_model_that_is_closed_can_be_opened_again_with_the_same_key(opener, sealed_cnn, key):
     secret = data_key_of(sealed_cnn, key)
     share = opener.facts(str(sealed_cnn), secret, concurrency=1, n_rows=1).full_bytes
