@@ -43,6 +43,7 @@ VERBS = {
     "verify": Verb("verify", "compare a sealed model with plain onnxruntime"),
     "partition": Verb("partition", "cut a model into plain ONNX files that run one after another"),
     "verify-partitions": Verb("partition", "compare a model with the chain of its partitions"),
+    "profile": Verb("profile", "show where a model's memory and time go, by operator"),
     "zoo": Verb("zoo", "build published models, fetch trained ones"),
     "paper": Verb("paper", "repeat the paper: its artifact's commands"),
     "epc": Verb("epc", "run a command under a memory limit, as an EPC would hold it"),

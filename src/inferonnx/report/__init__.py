@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from inferonnx.report.page import plan_page
     from inferonnx.report.paper_form import LARGE_MODELS, SMALL_MODELS, TITLES
     from inferonnx.report.paper_report import draw_paper
+    from inferonnx.report.profile import PROFILE_SCHEMA, profile_page
     from inferonnx.report.results import PAPER_SCHEMA, PEERS_SCHEMA
     from inferonnx.report.schema import PLAN_SCHEMA
     from inferonnx.report.status import StatusPage, status_page
@@ -27,6 +28,7 @@ __all__ = [
     "PAPER_SCHEMA",
     "PEERS_SCHEMA",
     "PLAN_SCHEMA",
+    "PROFILE_SCHEMA",
     "SMALL_MODELS",
     "TITLES",
     "Held",
@@ -37,6 +39,7 @@ __all__ = [
     "format_duration",
     "markdown_table",
     "plan_page",
+    "profile_page",
     "status_page",
     "table",
 ]
@@ -49,6 +52,7 @@ _HOMES = {
     "PAPER_SCHEMA": "results",
     "PEERS_SCHEMA": "results",
     "PLAN_SCHEMA": "schema",
+    "PROFILE_SCHEMA": "profile",
     "SMALL_MODELS": "paper_form",
     "TITLES": "paper_form",
     "StatusPage": "status",
@@ -56,6 +60,7 @@ _HOMES = {
     "format_duration": "text",
     "markdown_table": "text",
     "plan_page": "page",
+    "profile_page": "profile",
     "status_page": "status",
     "table": "text",
 }

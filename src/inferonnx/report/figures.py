@@ -148,6 +148,9 @@ def _draw_bars(
     width = 0.86 / len(bars)
     top = max(max(row.total_ms) for row in rows.values())
     for place, model in enumerate(models):
+        if not any((model, bar) in rows for bar in bars):
+            axes.text(place, top * 0.012, "not measured", **_TEXT, color=SOFT)
+            continue
         for i, bar in enumerate(bars):
             x = place + (i - (len(bars) - 1) / 2) * width
             if (model, bar) in rows:

@@ -82,6 +82,7 @@ def printed(cnn, sealed_cnn, unnumbered_cnn, served, key_path, tmp_path_factory)
         "`inferonnx.seal/1`": ["seal", str(cnn), "-o", str(folder / "m.sealed"), *key],
         "`inferonnx.plan/1`": ["plan", str(cnn)],
         "`inferonnx.least/1`": ["plan", str(cnn), "--least"],
+        "`inferonnx.profile/1`": ["profile", str(cnn)],
         "`inferonnx.run/1`": [
             *("run", sealed, *key, "--input", str(folder / "in.npz"), "--memory", "8GiB")
         ],

@@ -82,6 +82,13 @@ def test_what_was_not_measured_is_said_and_not_drawn_as_zero(texts):
     assert "0.00" not in found
 
 
+def test_a_model_of_which_nothing_was_measured_is_told_once(texts):
+    rows = [row for row in paper_results()["rows"] if row["model"] != "densenet-7"]
+    found = texts(paper_results(rows=rows), "figure4_small_models")
+    assert found.count("not measured") == 1
+    assert "DenseNet-121" in found
+
+
 def test_a_panel_without_anything_is_left_out(tmp_path):
     rows = [row for row in paper_results()["rows"] if row["model"] in SMALL_MODELS]
     paths = draw_figures(checked_results(paper_results(rows=rows)), str(tmp_path))

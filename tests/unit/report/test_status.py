@@ -10,7 +10,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import inferonnx.report
-from inferonnx.report import page, paper_page, status, status_page
+from inferonnx.report import page, paper_page, profile, status, status_page
 
 ASSETS = Path(inferonnx.report.__file__).parent / "assets"
 
@@ -45,8 +45,8 @@ def test_programs_set_text_never_markup() -> None:
 
 
 def test_every_file_is_part_of_a_page() -> None:
-    used = {"plan.html", "paper.html", "status.html"}
-    for module in (page, paper_page, status):
+    used = {"plan.html", "paper.html", "profile.html", "status.html"}
+    for module in (page, paper_page, profile, status):
         used |= {*module._PROGRAMS, *module._STYLES}
     assert {path.name for path in ASSETS.iterdir()} == used
 

@@ -101,7 +101,11 @@ class Bars {
 
   drawGroup(i) {
     const middle = EDGE.left + (i + 0.5) * this.group;
-    this.chart.bars.forEach((bar, k) => this.drawBar(i, k, this.left(i, k), bar));
+    if (this.chart.values[i].some(Boolean)) {
+      this.chart.bars.forEach((bar, k) => this.drawBar(i, k, this.left(i, k), bar));
+    } else {
+      this.plot.append(this.text("not measured", middle, this.foot - 6, this.nameStyle.replace("group-name", "")));
+    }
     this.names[i].forEach((word, line) => {
       this.plot.append(this.text(word, middle, this.foot + 17 + 13 * line, this.nameStyle));
     });

@@ -154,11 +154,10 @@ def _facts(profile: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
     inside = [one["inside_ms"] for one in operators if one["inside_ms"] is not None]
     if inside:
-        times = f"{sum(inside) / outside:.1f} times that outside" if outside else ""
-        facts.append(("Inside", format_duration(sum(inside) / 1e3), times))
-    faults = [one["faults"] for one in operators if one["faults"] is not None]
-    if faults:
-        facts.append(("Major faults inside", f"{sum(faults):,.0f}", "pages that came back, a pass"))
+        remark = f"{sum(inside) / outside:.1f} times that outside" if outside else ""
+        faults = sum(one["faults"] or 0 for one in operators)
+        remark += f"; {faults:,.0f} major faults a pass"
+        facts.append(("Inside", format_duration(sum(inside) / 1e3), remark.removeprefix("; ")))
     return facts
 
 
