@@ -10,6 +10,8 @@ from golden import trained
 from inferonnx import zoo
 from inferonnx.app.host.arrays import to_numpy
 from inferonnx.app.host.opening import open_unplanned
+from inferonnx.app.owner.partitioning import check_partitions_agree, partition, verify_partitions
+from inferonnx.model.chain import ChainSession
 
 FETCHED = Path(
     os.environ.get("INFERONNX_TRAINED") or Path(__file__).parents[2] / "models" / "trained"
@@ -56,5 +58,33 @@ def test_the_sealed_stream_gives_the_known_answers(case, key_path, tmp_path):
         differences = {pair.what: pair.difference() for pair in case.compare(run, case.answers())}
     finally:
         run.close()
+    assert differences
+    assert max(differences.values()) < trained.TOLERANCE, differences
+
+
+class Chained:
+    """Cuts a model into plain ONNX files on its first inputs, compares, and runs the chain."""
+
+    def __init__(self, paths, strategy, folder):
+        self.paths, self.strategy, self.folder, self.sessions = paths, strategy, folder, {}
+
+    def __call__(self, model, inputs):
+        if model not in self.sessions:
+            path, folder = str(self.paths[model]), str(self.folder / f"{Path(model).stem}.parts")
+            done = partition(path, folder, strategy=self.strategy, sample=dict(inputs))
+            _, difference = verify_partitions(path, folder, samples=[dict(inputs)])
+            check_partitions_agree(difference)
+            self.sessions[model] = ChainSession(done.chain)
+        outputs = self.sessions[model].run(inputs).outputs
+        return [outputs[name] for name in self.sessions[model].output_names]
+
+
+@pytest.mark.parametrize("strategy", ["paper", "operators"])
+@pytest.mark.parametrize("case", CASES)
+def test_the_partitions_give_the_known_answers(case, strategy, tmp_path):
+    if case.fetched:
+        zoo.fetch(case.fetched, str(FETCHED))
+    run = Chained(case.prepare(FETCHED, tmp_path), strategy, tmp_path)
+    differences = {pair.what: pair.difference() for pair in case.compare(run, case.answers())}
     assert differences
     assert max(differences.values()) < trained.TOLERANCE, differences

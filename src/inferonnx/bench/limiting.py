@@ -6,11 +6,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from inferonnx.epc import enforce, obstacle, unlimited
+from inferonnx.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inferonnx.epc import Limit
+
+BESIDE_BYTES = 5 * MIB
+"""What a limit charges beside what is resident of a process: page tables, the kernel's own, and
+clean pages of libraries that it lets go of and reads again. A budget is below it by this."""
 
 
 @contextmanager

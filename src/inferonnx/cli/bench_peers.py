@@ -48,7 +48,7 @@ def add_peers(subjects: Verbs, models: Sequence[str]) -> None:
         "--memory",
         metavar="SIZE",
         type=size,
-        help="budget of the sealed stream (default: that of --epc, or else 85MiB)",
+        help="budget of the sealed stream (default: 5 MiB below --epc, or else 85MiB)",
     )
     parser.add_argument(
         "--epc", metavar="SIZE", type=size, help="run every engine within this enforced limit"
@@ -83,7 +83,7 @@ def _peers(options: argparse.Namespace) -> int:
 
     tract_module()
     output = Path(options.output)
-    memory = options.memory or options.epc or 85 * MIB
+    memory = options.memory or _budget(options.epc)
     progress = Progress()
     try:
         key, subjects, failed = peer_subjects(
@@ -102,7 +102,7 @@ def _peers(options: argparse.Namespace) -> int:
             facts = _facts(limit, memory)
             rows = _earlier(output / REPORT, facts, options.models)
             for subject in subjects:
-                rows += bench_peers(
+                for row in bench_peers(
                     subject,
                     key=key,
                     memory=memory,
@@ -110,10 +110,11 @@ def _peers(options: argparse.Namespace) -> int:
                     work=output / "bench",
                     spawn=limit.spawn,
                     progress=progress,
-                )
-                # Kept after each model: an interrupt may come in the next one.
-                with whole_file(str(output / REPORT)) as file:
-                    file.write(as_json(facts, rows).encode())
+                ):
+                    rows.append(row)
+                    # Kept one by one: an interrupt may come in the next, which may take minutes.
+                    with whole_file(str(output / REPORT)) as file:
+                        file.write(as_json(facts, rows).encode())
     finally:
         progress.done()
     print(f"{limit.label.value}; budget of the sealed stream {format_size(memory)}")
@@ -125,6 +126,12 @@ def _peers(options: argparse.Namespace) -> int:
     for name, error in failed.items():
         say_error(f"{name}: {error.message}", where=error.where, hint=error.hint)
     return next((error.exit_code for error in failed.values()), ExitCode.DONE)
+
+
+def _budget(epc: int | None) -> int:
+    from inferonnx.bench.limiting import BESIDE_BYTES
+
+    return 85 * MIB if epc is None else max(epc - BESIDE_BYTES, MIB)
 
 
 def _facts(limit: Limit, memory: int) -> dict[str, object]:

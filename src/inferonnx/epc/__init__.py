@@ -1,6 +1,7 @@
 """An enclave page cache that the kernel enforces: a memory limit with swap behind it."""
 
 from inferonnx.epc.copies import drop, warm
+from inferonnx.epc.enforcing import SWAP_BYTES, cleanup, enforce
 from inferonnx.epc.faults import (
     PUBLISHED_SGX_FAULT_CYCLES,
     PUBLISHED_SGX_FAULT_SOURCE,
@@ -9,7 +10,8 @@ from inferonnx.epc.faults import (
     major_faults,
 )
 from inferonnx.epc.labels import Label, label
-from inferonnx.epc.limit import SWAP_BYTES, Limit, Usage, cleanup, enforce, obstacle, unlimited
+from inferonnx.epc.limit import Limit, Usage, unlimited
+from inferonnx.epc.obstacles import obstacle
 from inferonnx.epc.status import cpu_mhz, describe
 
 __all__ = [

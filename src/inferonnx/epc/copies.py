@@ -20,16 +20,17 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from inferonnx.epc.state import own_folder
+from inferonnx.epc.book import own_folder
 from inferonnx.errors import UnavailableError
 from inferonnx.runtime.files import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _LIBRARY = re.compile(r".+\.so(\.[0-9.]+)?")
 _PART = ".part"
 _KEPT_S = 7 * 86_400
+_PACKAGES = ("site-packages", "dist-packages")
 _BATCH = 64
 """Libraries that ldd is asked about at once."""
 
@@ -103,15 +104,31 @@ def _files(argv: Sequence[str], env: Mapping[str, str]) -> set[str]:
     program = shutil.which(argv[0], path=env.get("PATH", os.defpath))
     found = {os.path.realpath(name) for name in (program, sys.executable) if name}
     roots = [*sys.path, *env.get("PYTHONPATH", "").split(os.pathsep)]
-    for root in {os.path.realpath(root) for root in roots if root} - {"/"}:
-        for parent, _, names in os.walk(root):
-            found |= {os.path.join(parent, name) for name in names if _LIBRARY.fullmatch(name)}
+    for root in {os.path.realpath(root) for root in roots if root}:
+        found |= set(_libraries(root))
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
         for line in maps:
             words = line.rstrip("\n").split(maxsplit=5)
             if len(words) == 6 and "x" in words[1]:
                 found.add(words[5])
     return {os.path.realpath(path) for path in found if _is_elf(path)}
+
+
+def _libraries(root: str) -> Iterator[str]:
+    """Yield the libraries below a folder of Python's path."""
+    installed = os.path.basename(root) in _PACKAGES or root.startswith(
+        (os.path.realpath(sys.base_prefix), os.path.realpath(sys.prefix))
+    )
+    for parent, folders, names in os.walk(root):
+        # The base interpreter's packages lie below its library, and may be on no path. A folder
+        # that just holds a script may hold anything: only packages in it are looked into.
+        folders[:] = [
+            name
+            for name in folders
+            if name not in _PACKAGES
+            and (installed or os.path.exists(os.path.join(parent, name, "__init__.py")))
+        ]
+        yield from (os.path.join(parent, name) for name in names if _LIBRARY.fullmatch(name))
 
 
 def _is_elf(path: str) -> bool:

@@ -1,46 +1,31 @@
-"""The enforced limit: set up by a supervisor, entered by `spawn`, gone at the end."""
+"""A limit that is enforced, and what is spawned inside; or none, that takes its place."""
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inferonnx.epc import cgroup, swap
-from inferonnx.epc.copies import copied, tidy
+from inferonnx.epc import cgroup
+from inferonnx.epc.copies import copied
 from inferonnx.epc.faults import major_faults
 from inferonnx.epc.labels import Label, label
-from inferonnx.epc.state import Book, own_folder
 from inferonnx.errors import UnavailableError, UsageError
-from inferonnx.runtime import children
-from inferonnx.runtime.tee import find_tee
-from inferonnx.sizes import GIB, MIB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-LEAST_BYTES = 16 * MIB
-"""Below this an interpreter alone is paged out and in for minutes."""
-
-SWAP_BYTES = 4 * GIB
-"""Room for what does not fit: several times the largest model of the paper."""
-
-_under_way: list[object] = []
-"""The supervisor of this process: a second one would wait for it for ever."""
-
-_CAP_SYS_ADMIN = 21
 _LAUNCHER = os.path.join(os.path.dirname(__file__), "launcher.py")
 
 
-def _silent(_text: str) -> None:
-    pass
+def silent(_text: str) -> None:
+    """Take progress where nobody looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +67,7 @@ class Limit:
         limit_bytes: int | None,
         scratch: str = "",
         ready: Mapping[str, Any] | None = None,
-        progress: Callable[[str], None] = _silent,
+        progress: Callable[[str], None] = silent,
     ) -> None:
         """Keep what the supervisor has set up; `enforce` and `unlimited` call this."""
         ready = ready or {}
@@ -165,167 +150,6 @@ def unlimited() -> Limit:
     return Limit(limit_bytes=None)
 
 
-def obstacle(*, allow_system_changes: bool) -> UnavailableError | None:
-    """Return why no limit can be enforced here, and what to run; None where one can."""
-    tee = find_tee()
-    if tee is not None and tee.is_library_os:
-        return UnavailableError(
-            f"{tee.value} has an EPC of its own",
-            hint="Measure without a limit: it is labelled SGX.",
-        )
-    if cgroup.is_inside():
-        return UnavailableError(
-            "this process runs inside an enforced limit itself",
-            hint="Let the measurement make its own, without inferonnx epc run around it.",
-        )
-    controller = cgroup.find_controller()
-    if controller is None:
-        return UnavailableError(
-            "there is no memory cgroup here",
-            hint="On Linux outside a container: mount -t cgroup2 none /sys/fs/cgroup",
-        )
-    if not os.access(controller.folder, os.W_OK) or not _has_admin():
-        return UnavailableError(
-            "no right to make memory cgroups and mounts here",
-            hint=_as_root(),
-        )
-    if not cgroup.is_delegated(controller) and not allow_system_changes:
-        return UnavailableError(
-            "the memory controller is not given to cgroups here",
-            hint="Add --allow-system-changes, or: "
-            f"echo +memory > {controller.folder}/cgroup.subtree_control",
-        )
-    if not swap.active() and not allow_system_changes:
-        return UnavailableError(
-            "there is no swap here: what does not fit into the limit would be killed",
-            hint="Add --allow-system-changes, which makes swap and takes it away again.",
-        )
-    return None
-
-
-@contextmanager
-def enforce(
-    limit_bytes: int,
-    *,
-    allow_system_changes: bool = False,
-    scratch: str | os.PathLike[str] | None = None,
-    swap_bytes: int = SWAP_BYTES,
-    zram: bool = True,
-    progress: Callable[[str], None] = _silent,
-) -> Iterator[Limit]:
-    """Enforce a memory limit on what is spawned in the `with` block.
-
-    A supervisor process sets everything up and puts it back when the block ends or this
-    process does, by whatever death. One limit at a time on a machine: others wait.
-
-    Args:
-        limit_bytes: Of all that is spawned together; every page that it maps counts.
-        allow_system_changes: Whether swap may be made, and vm.page-cluster set.
-        scratch: Folder for copies of libraries and, without zram, for the swap file.
-        swap_bytes: Room for what does not fit.
-        zram: Whether swap is made in memory where the kernel can; else in a file.
-        progress: Told what takes time.
-
-    Raises:
-        UsageError: The limit makes no sense.
-        UnavailableError: It can't be enforced here (`obstacle` says why beforehand).
-    """
-    if limit_bytes < LEAST_BYTES:
-        raise UsageError(
-            f"nothing runs in {format_size(limit_bytes)}",
-            hint=f"Give at least {format_size(LEAST_BYTES)}.",
-        )
-    if _under_way:
-        raise UsageError(
-            "this process enforces a limit already", hint="End that one first: one at a time."
-        )
-    reason = obstacle(allow_system_changes=allow_system_changes)
-    if reason is not None:
-        raise reason
-    folder = own_folder(os.path.abspath(scratch or default_scratch()))
-    order = {
-        "limit_bytes": limit_bytes,
-        "may_change": allow_system_changes,
-        "scratch": folder,
-        "swap_bytes": swap_bytes,
-        "zram": zram,
-    }
-    supervisor = _Supervisor(order)
-    _under_way.append(supervisor)
-    try:
-        ready = supervisor.answer("ready", progress)
-        tidy(folder)
-        yield Limit(limit_bytes=limit_bytes, scratch=folder, ready=ready, progress=progress)
-    finally:
-        _under_way.clear()
-        supervisor.end(progress)
-
-
-def cleanup() -> list[str]:
-    """Undo what killed runs have left; return what was done, in words.
-
-    Raises:
-        UnavailableError: A measurement is under way.
-    """
-    with Book() as book:
-        if not book.take():
-            raise UnavailableError(
-                "an enforced measurement is under way", hint="Wait for it, or end it with Ctrl-C."
-            )
-        return book.undo_others()
-
-
-def default_scratch() -> str:
-    """Return where copies of libraries are kept from run to run."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(cache, "inferonnx", "epc")
-
-
-class _Supervisor:
-    """The process that holds the machine's changes; it lives as long as we hold its input."""
-
-    def __init__(self, order: Mapping[str, Any]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "inferonnx.epc.supervisor"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        with suppress(BrokenPipeError):
-            self._stdin.write(json.dumps(order) + "\n")
-            self._stdin.flush()
-
-    @property
-    def _stdin(self) -> Any:
-        return self._process.stdin
-
-    def answer(self, word: str, progress: Callable[[str], None]) -> Any:
-        """Return what it says under `word`; progress is passed on, errors are raised."""
-        for line in self._process.stdout or ():
-            told = json.loads(line)
-            if "error" in told:
-                raise children.met(told["error"])
-            if "progress" in told:
-                progress(told["progress"])
-            if word in told:
-                return told[word]
-        raise children.ended("the supervisor of the memory limit", self._process.wait())
-
-    def end(self, progress: Callable[[str], None]) -> None:
-        """Have it put everything back; where it was killed, do so ourselves."""
-        with suppress(BrokenPipeError):
-            self._stdin.close()
-        if self._process.stdout:
-            self._process.stdout.read()
-            self._process.stdout.close()
-        if self._process.wait() == 0:
-            return
-        with suppress(UnavailableError):  # the run that has the lock now has undone it
-            for words in cleanup():
-                progress(words)
-
-
 def _launched(
     plan: bytes, argv: list[str], env: Mapping[str, str], options: dict[str, Any]
 ) -> subprocess.Popen[Any]:
@@ -357,24 +181,3 @@ def _machine_swaps() -> tuple[int, int]:
         found = dict(line.split() for line in file)
         return int(found.get("pswpin", 0)), int(found.get("pswpout", 0))
     return 0, 0
-
-
-def _has_admin() -> bool:
-    with suppress(OSError), open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        for line in file:
-            if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
-    return False
-
-
-def _as_root() -> str:
-    """Return what to do to have the right: this command as root, or out of the container."""
-    if os.geteuid() == 0:
-        return "Run it outside of the container, or in one that was started with --privileged."
-    name, words = os.path.abspath(sys.argv[0]), sys.argv[1:]
-    if os.path.basename(name) == "__main__.py":
-        package = os.path.basename(os.path.dirname(name))
-        own = [sys.executable, "-m", package, *words]
-    else:
-        own = [sys.executable, name, *words]
-    return f"Run it as root: sudo {shlex.join(own)}"

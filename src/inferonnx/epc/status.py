@@ -6,9 +6,9 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from inferonnx.epc import cgroup, state, swap
+from inferonnx.epc import book, cgroup, swap, undoing
 from inferonnx.epc.labels import label
-from inferonnx.epc.limit import obstacle
+from inferonnx.epc.obstacles import obstacle
 from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def describe() -> list[tuple[str, str]]:
     spaces = [f"{one.kind} {one.path}, {format_size(one.n_bytes)}" for one in swap.active()]
     where = "none" if controller is None else f"version {controller.version}, {controller.folder}"
     with suppress(OSError):
-        spaces.append(f"vm.page-cluster {state.read_page_cluster()}")
+        spaces.append(f"vm.page-cluster {undoing.read_page_cluster()}")
     return [
         ("label", label(None).value),
         ("memory cgroup", where),
@@ -29,7 +29,7 @@ def describe() -> list[tuple[str, str]]:
         ("zram", "yes" if os.path.exists("/sys/class/zram-control") else "no"),
         ("as it is", _answer(obstacle(allow_system_changes=False))),
         ("with changes", _answer(obstacle(allow_system_changes=True))),
-        ("left behind", ", ".join(state.leftovers()) or "nothing"),
+        ("left behind", ", ".join(book.leftovers()) or "nothing"),
     ]
 
 

@@ -17,17 +17,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from inferonnx.epc import cgroup, swap
+from inferonnx.epc.book import Book
 from inferonnx.epc.state import (
-    Book,
     Delegation,
     Group,
     PageCluster,
     SwapFile,
     Zram,
-    read_page_cluster,
     swap_file_name,
-    write_page_cluster,
 )
+from inferonnx.epc.undoing import read_page_cluster, write_page_cluster
 from inferonnx.errors import InferonnxError, UnavailableError
 from inferonnx.runtime import children
 from inferonnx.runtime.files import translate

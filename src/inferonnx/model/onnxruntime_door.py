@@ -51,12 +51,14 @@ def version() -> str:
     return str(onnxruntime().__version__)
 
 
-def session_options(*, optimise: str = "off", n_threads: int = 0) -> Any:
+def session_options(*, optimise: str = "off", n_threads: int = 0, spin: bool = True) -> Any:
     """Return options that equal onnxruntime's defaults but for what the arguments say.
 
     Args:
         optimise: "all" (onnxruntime's default), "extended" (no layout of one CPU), "off".
         n_threads: Threads of the session; zero leaves onnxruntime's default.
+        spin: Whether its idle workers spin. Many sessions have as many pools, whose
+            spinning workers leave no core to the one that runs.
     """
     ort = onnxruntime()
     levels = ort.GraphOptimizationLevel
@@ -69,6 +71,8 @@ def session_options(*, optimise: str = "off", n_threads: int = 0) -> Any:
     }[optimise]
     if n_threads:
         options.intra_op_num_threads = n_threads
+    if not spin:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 

@@ -28,7 +28,7 @@ def test_every_engine_is_in_the_table_and_in_the_report(tmp_path, capsys, monkey
         "inferonnx: measuring without a limit: no right to make memory cgroups here. "
         "Run it as root." in told.err
     )
-    assert told.out.startswith("no limit enforced; budget of the sealed stream 85.0 MiB\n")
+    assert told.out.startswith("no limit enforced; budget of the sealed stream 80.0 MiB\n")
     report = json.loads((tmp_path / "results" / "peers.json").read_text())
     assert report["schema"] == "inferonnx.peers/1"
     assert (report["label"], report["limit_bytes"]) == ("no limit enforced", None)

@@ -3,8 +3,11 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +19,12 @@ WHY_NOT = epc.obstacle(allow_system_changes=True)
 needs_rights = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 
+INFERONNX = [sys.executable, "-P", "-m", "inferonnx", "epc"]
+
+
 def inferonnx(*words, prefix=()):
     return subprocess.run(
-        [*prefix, sys.executable, "-P", "-m", "inferonnx", "epc", *words],
+        [*prefix, *INFERONNX, *words],
         capture_output=True,
         text=True,
         check=False,
@@ -126,3 +132,26 @@ def test_a_command_that_is_not_there_is_refused(without_rights):
     done = inferonnx("run", "--", "no-such-command-here", prefix=without_rights)
     assert done.returncode == 2
     assert "no command" in done.stderr
+
+
+@needs_rights
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_command_ends_and_nothing_is_left(tmp_path, number):
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    options = ("--allow-system-changes", "--swap", "64MiB", "--scratch", str(tmp_path / "s"))
+    process = subprocess.Popen(
+        [*INFERONNX, "run", *options, "--", sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    inside = int(process.stdout.readline())
+    group = re.search(r"/(inferonnx-epc-\w+)", Path(f"/proc/{inside}/cgroup").read_text())[1]
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
+    assert ("interrupted" in said) is (number != signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while list(Path("/sys/fs/cgroup").glob(f"**/{group}")) or Path(f"/proc/{inside}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -88,11 +88,16 @@ def test_extension_modules_on_the_path_of_the_command_are_copied(tmp_path, few):
     package.mkdir(parents=True)
     shutil.copy("/bin/true", package / "_native.cpython-311-x86_64-linux-gnu.so")
     (package / "not_elf.so").write_text("GROUP ( libc.so.6 )")
+    (package / "__init__.py").touch()
+    others = tmp_path / "path" / "a_folder_of_a_user"
+    others.mkdir()
+    shutil.copy("/bin/true", others / "_others.so")
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "path")}
     pairs = dict(copies.copied(str(tmp_path / "s"), [sys.executable], env, lambda _: None))
     names = {os.path.basename(path) for path in pairs}
     assert "_native.cpython-311-x86_64-linux-gnu.so" in names
     assert "not_elf.so" not in names
+    assert "_others.so" not in names
 
 
 def test_halves_and_what_nobody_used_for_days_go(tmp_path):

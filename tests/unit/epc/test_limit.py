@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from inferonnx import epc
-from inferonnx.epc import Label, cgroup, limit, state, swap
+from inferonnx.epc import Label, book, cgroup, enforcing, swap, undoing
 from inferonnx.errors import UnavailableError, UsageError
 from machine import small_disk
 
@@ -55,18 +55,18 @@ def facts():
     return {
         "swaps": [one.path for one in swap.active()],
         "zram": sorted(path.name for path in Path("/sys/block").glob("zram*")),
-        "page_cluster": state.read_page_cluster(),
+        "page_cluster": undoing.read_page_cluster(),
         "groups": sorted(path.name for path in Path(controller.folder).glob(f"{cgroup.PREFIX}*")),
-        "states": state.leftovers(),
+        "states": book.leftovers(),
     }
 
 
 @contextmanager
 def alone():
     """Wait until nobody on this machine enforces a limit, and keep it so."""
-    with state.Book() as book:
+    with book.Book() as own:
         deadline = time.monotonic() + 300
-        while not book.take():
+        while not own.take():
             assert time.monotonic() < deadline, "another measurement is under way"
             time.sleep(0.1)
         yield
@@ -87,7 +87,7 @@ def traces(group):
     """Return what is left of the run that made a group; others may have theirs."""
     identity = os.path.basename(group).removeprefix(cgroup.PREFIX)
     swaps = [one.path for one in swap.active() if swap.header_identity(one.path) == identity]
-    states = [path for path in state.leftovers() if identity in path]
+    states = [path for path in book.leftovers() if identity in path]
     return [*swaps, *states, *([group] if os.path.exists(group) else [])]
 
 
@@ -197,7 +197,7 @@ def test_a_fault_has_a_price(machine, scratch):
 def test_any_death_of_the_measurement_puts_everything_back(machine, holder, kind, number):
     process, inside, group = holder(kind)
     assert os.path.isdir(group)
-    assert state.read_page_cluster() == 0
+    assert undoing.read_page_cluster() == 0
     assert len(traces(group)) == 3
     process.send_signal(number)
     wait_until(lambda: not traces(group))
@@ -219,7 +219,7 @@ def test_what_a_killed_supervisor_left_is_undone_by_cleanup(machine, holder, kin
     process.kill()
     process.wait()
     assert os.path.isdir(group)
-    assert state.leftovers()
+    assert book.leftovers()
     clean_up()
     assert not traces(group)
     assert not is_alive(inside)
@@ -238,7 +238,7 @@ def test_what_a_killed_supervisor_left_is_undone_by_the_next_run(machine, holder
 @needs_rights
 def test_a_measurement_whose_supervisor_was_killed_undoes_it_itself(machine, scratch):
     with epc.enforce(32 * MIB, allow_system_changes=True, scratch=scratch) as enforced:
-        (own,) = limit._under_way
+        (own,) = enforcing._under_way
         own._process.kill()
     clean_up()  # unless another run was quicker, there is nothing to do
     assert not traces(enforced._group)
@@ -355,40 +355,3 @@ def test_without_a_limit_it_spawns_counts_and_says_so():
     assert free.usage().n_bytes == 0
     process.wait()
     process.stdout.close()
-
-
-@pytest.mark.parametrize(
-    ("uid", "program", "hint"),
-    [
-        (0, "/x/bin/inferonnx", "outside of the container"),
-        (7, "/x/bin/inferonnx", f"sudo {sys.executable} /x/bin/inferonnx run-all 'a b'"),
-        (7, "/x/inferonnx/__main__.py", f"sudo {sys.executable} -m inferonnx run-all 'a b'"),
-    ],
-)
-def test_no_rights_are_told_with_what_to_run(monkeypatch, uid, program, hint):
-    monkeypatch.setattr(os, "geteuid", lambda: uid)
-    monkeypatch.setattr(sys, "argv", [program, "run-all", "a b"])
-    monkeypatch.setattr(limit, "_has_admin", lambda: False)
-    monkeypatch.setattr(
-        cgroup, "find_controller", lambda: cgroup.Controller(version=1, folder="/tmp")
-    )
-    assert hint in epc.obstacle(allow_system_changes=True).hint
-
-
-@pytest.mark.parametrize(
-    ("given", "allowed", "says"),
-    [("memory", False, "no swap"), ("", False, "not given"), ("memory", True, None)],
-)
-def test_what_version_2_lacks_is_told(monkeypatch, tmp_path, given, allowed, says):
-    (tmp_path / "cgroup.subtree_control").write_text(given)
-    controller = cgroup.Controller(version=2, folder=str(tmp_path))
-    monkeypatch.setattr(cgroup, "find_controller", lambda: controller)
-    monkeypatch.setattr(limit, "_has_admin", lambda: True)
-    monkeypatch.setattr(swap, "active", list)
-    reason = epc.obstacle(allow_system_changes=allowed)
-    assert (reason is None) if says is None else says in reason.message
-
-
-def test_inside_a_limit_there_is_no_second_one(monkeypatch):
-    monkeypatch.setattr(cgroup, "is_inside", lambda: True)
-    assert "inside" in epc.obstacle(allow_system_changes=True).message

@@ -233,6 +233,20 @@ def test_removing_what_an_interrupt_left(model, folder):
     assert not folder.exists()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"mine\n", b"mine", b"inferonnx.partitions/1, unfinished\nmine\n"],
+    ids=["empty", "line", "no end", "second line"],
+)
+def test_a_journal_that_is_none_is_refused_and_kept(model, folder, text):
+    folder.mkdir()
+    (folder / JOURNAL).write_bytes(text)
+    for tried in (lambda: cut(model, folder), lambda: remove_chain(str(folder))):
+        with pytest.raises(ModelError, match="is no journal of partitions"):
+            tried()
+    assert content(folder) == {JOURNAL: text}
+
+
 def test_a_disk_without_room_is_told_before_a_file_is_written(model, folder, monkeypatch):
     usage = shutil.disk_usage(os.path.dirname(model))
     original = read_original(model)

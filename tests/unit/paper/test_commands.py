@@ -37,7 +37,7 @@ def paper(capsys):
     """`inferonnx paper`, for this model alone: exit code, stdout, stderr."""
 
     def run(*words, only=NAME):
-        code = main(["paper", *words, "--only", only])
+        code = main(["paper", *words, "--models", only])
         out, err = capsys.readouterr()
         return code, out, err
 

@@ -36,7 +36,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
         name,
         _DESCRIPTION,
         "  inferonnx paper check-accuracy partitions/\n"
-        "  inferonnx paper check-accuracy new_partitions/ --only densenet-7",
+        "  inferonnx paper check-accuracy new_partitions/ --models densenet-7",
         overview="compare models with their partitions",
     )
     parser.add_argument(

@@ -31,7 +31,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
         name,
         _DESCRIPTION,
         "  inferonnx paper generate-partitions\n"
-        "  inferonnx paper generate-partitions --epc 85MiB --only densenet-7",
+        "  inferonnx paper generate-partitions --epc 85MiB --models densenet-7",
         overview="partition models as the paper does",
     )
     parser.add_argument(

@@ -20,16 +20,16 @@ COMPARED_HEADS = ["category", "largest difference", "of the largest value", "ver
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
-    """Add `--zoo` and `--only`."""
+    """Add `--models` and `--zoo`."""
     parser.add_argument(
-        "--zoo", metavar="DIR", default="models", help="folder of the models (default: models)"
+        "--models",
+        nargs="+",
+        metavar="NAME",
+        default=[],
+        help="models of the zoo (default: the paper's eight)",
     )
     parser.add_argument(
-        "--only",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="this model of the zoo; may be given several times (default: the paper's eight)",
+        "--zoo", metavar="DIR", default="models", help="folder of the models (default: models)"
     )
 
 
@@ -42,9 +42,9 @@ def chosen(options: argparse.Namespace) -> Sequence[str]:
     from inferonnx.paper.artifact import EIGHT
     from inferonnx.zoo import zoo_model
 
-    for name in options.only:
+    for name in options.models:
         zoo_model(name)
-    return tuple(dict.fromkeys(options.only)) or EIGHT
+    return tuple(dict.fromkeys(options.models)) or EIGHT
 
 
 def tell(text: str) -> None:

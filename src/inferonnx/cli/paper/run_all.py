@@ -29,7 +29,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
         _DESCRIPTION,
         "  inferonnx paper run-all partitions/ 3\n"
         "  inferonnx paper run-all partitions/ 3 --allow-system-changes\n"
-        "  inferonnx paper run-all partitions/ 1 --only squeezenet1.0-7 --epc 64MiB",
+        "  inferonnx paper run-all partitions/ 1 --models squeezenet1.0-7 --epc 64MiB",
         overview="measure everything, and draw the figures and the table",
     )
     parser.add_argument(

@@ -36,7 +36,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
         name,
         _DESCRIPTION,
         "  inferonnx paper split-operators\n"
-        "  inferonnx paper split-operators --only squeezenet1.0-7",
+        "  inferonnx paper split-operators --models squeezenet1.0-7",
         overview="split models into one ONNX file an operator",
     )
     add_models(parser)

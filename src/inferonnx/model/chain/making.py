@@ -26,12 +26,13 @@ from inferonnx.runtime.whole_files import whole_file
 from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     Progress = Callable[[str], None]
 
 JOURNAL = "index.unfinished"
 
+_JOURNAL_HEAD = b"inferonnx.partitions/1, unfinished\n"
 _JOURNAL_LIMIT_BYTES = 1 << 28
 
 
@@ -95,19 +96,7 @@ def cut_chain(
                 links.append(_write(original, name, bound, journal))
     except OSError as error:
         raise translate(error, folder, "writing to") from error
-    chain = Chain(
-        folder=folder,
-        model=os.path.basename(original.path),
-        model_sha256=original.sha256,
-        model_data=original.data_sha256,
-        model_bytes=original.n_bytes,
-        strategy=strategy,
-        limit_bytes=limit_bytes,
-        inputs=tuple(value.name for value in original.inputs),
-        outputs=tuple(value.name for value in original.outputs),
-        links=tuple(links),
-        options=options or {},
-    )
+    chain = _chain(original, folder, links, (strategy, limit_bytes, options or {}))
     with whole_file(os.path.join(folder, INDEX)) as file:
         file.write(encode_index(chain))
     with suppress(FileNotFoundError):
@@ -154,6 +143,28 @@ def _typed(path: str) -> Original:
     return original
 
 
+def _chain(
+    original: Original,
+    folder: str,
+    links: Sequence[Link],
+    found: tuple[str, int | None, Mapping[str, Any]],
+) -> Chain:
+    strategy, limit_bytes, options = found
+    return Chain(
+        folder=folder,
+        model=os.path.basename(original.path),
+        model_sha256=original.sha256,
+        model_data=original.data_sha256,
+        model_bytes=original.n_bytes,
+        strategy=strategy,
+        limit_bytes=limit_bytes,
+        inputs=tuple(value.name for value in original.inputs),
+        outputs=tuple(value.name for value in original.outputs),
+        links=tuple(links),
+        options=options,
+    )
+
+
 def _write(original: Original, name: str, bounds: tuple[int, int], journal: _Journal) -> Link:
     """Write one file of the chain, and its file of weights if it needs one."""
     start, stop = bounds
@@ -181,6 +192,7 @@ class _Journal:
     def __enter__(self) -> Self:
         path = os.path.join(self._folder, JOURNAL)
         with whole_file(path) as file:
+            file.write(_JOURNAL_HEAD)
             for name, known in self._made.items():
                 for sha256 in known:
                     file.write(_line(name, sha256))
@@ -218,17 +230,37 @@ def _made_in(folder: str) -> dict[str, set[str]]:
     chain = read_index(folder)
     for name, sha256 in chain.files.items() if chain else ():
         made.setdefault(name, set()).add(sha256)
-    path = os.path.join(folder, JOURNAL)
-    if os.path.lexists(path):
-        for line in read_file(path, limit_bytes=_JOURNAL_LIMIT_BYTES).splitlines():
-            try:
-                name, sha256 = json.loads(line)
-            except ValueError:
-                continue  # the last line of a process that was killed
-            if os.path.basename(name) != name:
-                raise ModelError(f"{path!r} is no journal of ours", where=path)
-            made.setdefault(name, set()).add(sha256)
+    for name, sha256 in _journal_entries(os.path.join(folder, JOURNAL)):
+        made.setdefault(name, set()).add(sha256)
     return made
+
+
+def _journal_entries(path: str) -> Iterator[tuple[str, str]]:
+    """Yield the files that a journal lists; the line that a kill cut short is left out.
+
+    Raises:
+        ModelError: It is none of ours.
+    """
+    if not os.path.lexists(path):
+        return
+    head, *lines = read_file(path, limit_bytes=_JOURNAL_LIMIT_BYTES).splitlines(keepends=True) or [
+        b""
+    ]
+    try:
+        if head != _JOURNAL_HEAD:
+            raise ValueError("another head")
+        for line in lines:
+            if line.endswith(b"\n"):
+                name, sha256 = json.loads(line)
+                if os.path.basename(name) != name:
+                    raise ValueError("a path")
+                yield name, sha256
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            f"{path!r} is no journal of partitions",
+            where=path,
+            hint="Move it away, or choose another folder; nothing was changed.",
+        ) from error
 
 
 def _refuse_others(folder: str, names: set[str], made: Mapping[str, set[str]]) -> None:

@@ -61,6 +61,11 @@ class ChainSession:
         self._last_use = {name: i for i, link in enumerate(chain.links) for name in link.inputs}
         self._last_use |= dict.fromkeys(chain.outputs, n_links)
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the model's outputs, in order; one may be listed twice."""
+        return self._chain.outputs
+
     def run(
         self,
         inputs: Mapping[str, Any],
@@ -114,6 +119,8 @@ class ChainSession:
         optimise, n_threads = self._settings
         path = self._chain.path(link)
         try:
-            return open_session(path, session_options(optimise=optimise, n_threads=n_threads))
+            return open_session(
+                path, session_options(optimise=optimise, n_threads=n_threads, spin=False)
+            )
         except Exception as error:
             raise refusal(error, path) from error
