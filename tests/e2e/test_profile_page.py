@@ -65,7 +65,7 @@ def test_layers_change_with_what_is_chosen(open_page):
 def test_without_a_limit_there_is_no_layer_of_inside(open_page):
     page = open_page(profile(inside=False))
     assert not page.all("#time .layer.inside")
-    assert not page.find("#inside-key").is_displayed()
+    assert not page.all("#inside-key")
 
 
 def test_the_distribution_tells_how_many_fit(open_page):

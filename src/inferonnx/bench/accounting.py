@@ -51,9 +51,15 @@ def operator_needs(graph: Graph) -> list[Need]:
 
 
 def alive_bytes(graph: Graph) -> list[int]:
-    """Return the bytes of all values that are alive while each operator runs, in one pass."""
+    """Return the bytes of all values that are alive while each operator runs, in one pass.
+
+    The model's inputs are the caller's, and stay to the end.
+    """
     alive = Liveness(graph)
+    inputs = alive.ranges[: len(graph.inputs)]
     return [
-        alive.boundary_bytes(i) + sum(graph.value_bytes[name] for name in node.outputs)
+        alive.boundary_bytes(i)
+        + sum(graph.value_bytes[name] for name in node.outputs)
+        + sum(graph.value_bytes[one.value] for one in inputs if 0 < one.stop <= i)
         for i, node in enumerate(graph.nodes)
     ]

@@ -40,9 +40,9 @@ def _run(config: dict[str, Any]) -> dict[str, Any]:
 
     from inferonnx.model.chain import ChainSession, load_chain
 
+    session = ChainSession(load_chain(config["folder"]), n_threads=1)
     with np.load(config["sample"]) as arrays:
         sample = dict(arrays)
-    session = ChainSession(load_chain(config["folder"]), n_threads=1)
     seconds, faults = [], []
     for i in range(config["warm"] + config["runs"]):
         counts: list[int] = []

@@ -18,7 +18,7 @@ from inferonnx.app.owner.partitioning import measured_graph, partition
 from inferonnx.bench.accounting import alive_bytes, operator_needs, part_need
 from inferonnx.bench.machine import machine_facts
 from inferonnx.epc import unlimited, warm
-from inferonnx.errors import UnavailableError
+from inferonnx.errors import ModelError, UnavailableError
 from inferonnx.model.chain import choose_sample, read_original
 from inferonnx.model.scratch import place_for
 from inferonnx.report import PROFILE_SCHEMA
@@ -72,7 +72,8 @@ def profile_model(
         progress: Told what happens.
 
     Raises:
-        ModelError: The model can't be read, or onnxruntime refuses it or one operator.
+        ModelError: The model can't be read, or onnxruntime refuses it or one operator; with
+            a limit, an input is no tensor.
         UnavailableError: The process inside the limit is killed again and again; no room.
     """
     limit = limit or unlimited()
@@ -152,7 +153,15 @@ def _save_sample(
 ) -> None:
     import numpy as np
 
-    np.savez(path, **choose_sample(read_original(model), dims=dims, sample=sample))
+    chosen = choose_sample(read_original(model), dims=dims, sample=sample)
+    other = [name for name, value in chosen.items() if not isinstance(value, np.ndarray)]
+    if other:
+        raise ModelError(
+            f"input {other[0]!r} is no tensor, so this model is not measured inside a limit",
+            where=other[0],
+            hint="Profile it without --epc.",
+        )
+    np.savez(path, **chosen)
 
 
 def _spent(chain: Chain, sample: str, limit: Limit, n_operators: int) -> list[_Spent]:

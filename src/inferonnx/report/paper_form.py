@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from inferonnx.report.results import limit_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from inferonnx.report.results import Results
 
 TITLES = {
@@ -110,9 +112,25 @@ def tee_text(results: Results) -> str:
     return f"TEE: {text}" if results.label == SGX else f"In place of a TEE: {text}"
 
 
+def runs_text(counts: Collection[int]) -> str:
+    """Return how many runs there were of each, in words."""
+    least, most = min(counts, default=0), max(counts, default=0)
+    if least != most:
+        return f"{least} to {most} runs"
+    return "1 run" if most == 1 else f"{most} runs"
+
+
+def _counts(results: Results, number: int, panel: str) -> set[int]:
+    """Return how many runs the bars of a panel, or of both, have: short ones may have more."""
+    models = PANELS[panel] if panel else tuple(TITLES)
+    bars = FIGURES[number]
+    found = [results.row(model, bar.configuration) for model in models for bar in bars]
+    return {len(row.total_ms) for row in found if row is not None and row.total_ms}
+
+
 def caption(results: Results, number: int, panel: str = "") -> str:
     """Return the whole caption of one panel, or of both."""
-    runs = "1 run" if results.runs == 1 else f"{results.runs} runs"
+    runs = runs_text(_counts(results, number, panel))
     parts = [
         f"Figure {number}{f', {panel} models' if panel else ''}. {_HEADS[number]}.",
         f"Total time at the client, median of {runs}; whiskers from the least to the most.",

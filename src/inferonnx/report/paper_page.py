@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from inferonnx.report.joining import filled, inline_policy, joined
 from inferonnx.report.markup import embedded, escaped, sheet, tiles
 from inferonnx.report.paper_charts import chart, figure_card, partition_strips
-from inferonnx.report.paper_form import FIGURES, PANELS, tee_text
+from inferonnx.report.paper_form import FIGURES, PANELS, runs_text, tee_text
 from inferonnx.report.paper_tables import (
     count_text,
     every_run,
@@ -59,7 +59,7 @@ def paper_page(results: Results, peers: Peers | None = None) -> str:
 
 
 _TABLE_2 = (
-    "Without TEE, TLS and encryption, in the same process. On disk: all weights are read again "
+    "Without TEE, TLS, encryption and server. On disk: all weights are read again "
     "on each inference. Caches dropped: so are the pages of the file before each."
 )
 _LIMITS = (
@@ -73,7 +73,7 @@ _RUNS = (
 
 
 def _summary(results: Results) -> str:
-    runs = "1 run" if results.runs == 1 else f"{results.runs} runs"
+    runs = runs_text({len(row.total_ms) for row in results.rows if row.total_ms})
     parts = [tee_text(results), f"{runs} of each configuration"]
     if results.seconds is not None:
         parts.append(f"{results.seconds / 60:.0f} minutes")

@@ -10,7 +10,7 @@ from inferonnx.report.results import limit_text, middle, size_text
 from inferonnx.report.text import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from inferonnx.report.results import Peer, Peers, Results, Row
 
@@ -92,7 +92,7 @@ def peers_sheet(peers: Peers) -> Sheet:
     ways = list(dict.fromkeys((p.engine, p.form, p.storage) for p in peers.rows))
     ways.sort(key=lambda way: way[0] != _OURS)  # ours first, the others as they were measured
     found = {(p.model, p.engine, p.form, p.storage): p for p in peers.rows}
-    models = list(dict.fromkeys(p.model for p in peers.rows))
+    models = _in_order(p.model for p in peers.rows)
     rows = []
     for model in models:
         ours = next((p for p in peers.rows if (p.model, p.engine) == (model, _OURS)), None)
@@ -131,7 +131,11 @@ def _run_cells(row: Row) -> tuple[Cell, ...]:
 
 def measured_models(results: Results) -> list[str]:
     """Return the models in the paper's order, others behind them."""
-    seen = dict.fromkeys(row.model for row in results.rows)
+    return _in_order(row.model for row in results.rows)
+
+
+def _in_order(models: Iterable[str]) -> list[str]:
+    seen = dict.fromkeys(models)
     return [m for m in TITLES if m in seen] + [m for m in seen if m not in TITLES]
 
 

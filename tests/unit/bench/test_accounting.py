@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from inferonnx.bench.accounting import Need, alive_bytes, operator_needs, part_need
@@ -43,3 +45,9 @@ def test_an_operator_by_itself_has_its_own_inputs_and_outputs(graph):
 
 def test_values_alive_over_a_pass(graph):
     assert alive_bytes(graph) == [21, 51, 35]
+
+
+def test_an_input_stays_although_nothing_reads_it_any_more(graph):
+    early = replace(graph, nodes=(*graph.nodes[:2], replace(graph.nodes[2], inputs=("z",))))
+    assert alive_bytes(early) == [21, 51, 35]
+    assert max(alive_bytes(early)) == part_need(early, 0, 3).activation_bytes

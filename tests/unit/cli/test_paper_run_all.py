@@ -31,7 +31,7 @@ def zoo(tmp_path_factory):
 def words(zoo, results, *more):
     return [
         *(sys.executable, "-P", str(ROOT / "scripts" / "run_all.py"), "partitions/", "1"),
-        *("--only", NAME, "--zoo", str(zoo), "-o", str(results), *more),
+        *("--models", NAME, "--zoo", str(zoo), "-o", str(results), *more),
         *("--operators", str(results.parent / "operators")),
     ]
 
@@ -103,7 +103,7 @@ def refused(capsys, *arguments):
         (("", "1"), "no name of a folder"),
         (("partitions/", "0"), "whole number"),
         (("partitions/", "many"), "whole number"),
-        (("partitions/", "1", "--only", "no-such-model"), "the zoo has no model"),
+        (("partitions/", "1", "--models", "no-such-model"), "the zoo has no model"),
         (("partitions/", "1", "--epc", "much"), "is not a size"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
@@ -120,7 +120,7 @@ def test_what_it_refuses(arguments, message, here, capsys, tmp_path):
 
 def test_elsewhere_than_at_the_root_it_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code, said = refused(capsys, "partitions/", "1", "--only", NAME)
+    code, said = refused(capsys, "partitions/", "1", "--models", NAME)
     assert code == ExitCode.BAD_INPUT
     assert "root of the repository" in said
     assert os.listdir(tmp_path) == []
@@ -136,7 +136,7 @@ def folder(zoo, tmp_path):
 def test_a_folder_with_two_models_is_refused(folder, here, tmp_path, capsys):
     shutil.copy(folder / NAME / f"{NAME}.onnx", folder / NAME / "second.onnx")
     code, said = refused(
-        capsys, "partitions/", "1", "--only", NAME, "--zoo", folder, "-o", tmp_path / "r"
+        capsys, "partitions/", "1", "--models", NAME, "--zoo", folder, "-o", tmp_path / "r"
     )
     assert code == ExitCode.BAD_INPUT
     assert "second.onnx" in said
@@ -153,7 +153,7 @@ def test_partitions_of_another_model_are_refused_and_left(folder, here, tmp_path
     partition(str(other), str(home), strategy="whole")
     before = sorted(os.listdir(home))
     code, said = refused(
-        capsys, "partitions/", "1", "--only", NAME, "--zoo", folder, "-o", tmp_path / "r"
+        capsys, "partitions/", "1", "--models", NAME, "--zoo", folder, "-o", tmp_path / "r"
     )
     assert code == ExitCode.BAD_INPUT
     assert "another model" in said
@@ -167,7 +167,7 @@ def test_files_of_somebody_in_the_folder_of_partitions_are_refused_and_left(
     home.mkdir()
     (home / f"{NAME}_split0.onnx").write_text("mine")
     code, said = refused(
-        capsys, "mine/", "1", "--only", NAME, "--zoo", folder, "-o", tmp_path / "r"
+        capsys, "mine/", "1", "--models", NAME, "--zoo", folder, "-o", tmp_path / "r"
     )
     assert code == ExitCode.BAD_INPUT
     assert "split0" in said
@@ -179,7 +179,7 @@ def test_a_file_of_rows_that_is_another_is_refused_and_left(folder, here, tmp_pa
     rows.parent.mkdir(parents=True)
     rows.write_text("mine\n")
     code, said = refused(
-        capsys, "partitions/", "1", "--only", NAME, "--zoo", folder, "-o", tmp_path / "r"
+        capsys, "partitions/", "1", "--models", NAME, "--zoo", folder, "-o", tmp_path / "r"
     )
     assert code == ExitCode.BAD_INPUT
     assert "rows.jsonl" in said

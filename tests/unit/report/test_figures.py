@@ -72,6 +72,16 @@ def test_sgx_is_said_where_it_is_the_label_and_nowhere_else():
         assert "SGX" not in caption(free, number, "small")
 
 
+def test_a_caption_counts_the_runs_that_there_are():
+    data = paper_results()
+    assert "median of 3 runs" in caption(checked_results(data), 4, "small")
+    data["rows"][0]["total_ms"] = [60.0] * 15  # SqueezeNet, entire, on disk
+    results = checked_results(data)
+    assert "median of 3 to 15 runs" in caption(results, 4, "small")
+    assert "median of 3 runs" in caption(results, 4, "large")
+    assert "median of 3 to 15 runs" in caption(results, 4)
+
+
 def test_what_was_not_measured_is_said_and_not_drawn_as_zero(texts):
     data = paper_results()
     for row in data["rows"]:

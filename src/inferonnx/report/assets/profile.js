@@ -69,7 +69,7 @@ drawGauge();
 memory.show(MEMORY.entire);
 time.show(isInside ? TIMES : TIMES.slice(1));
 new Curve(byId("cdf"), of("peak_bytes"), profile.epc_bytes);
-byId("inside-key").hidden = !isInside;
+if (!isInside) byId("inside-key").remove();
 choose("memory", (kind) => memory.show(MEMORY[kind], false, fits(kind) ? profile.epc_bytes : 0));
 choose("time", (kind) => time.show(time.layers, kind === "log"));
 for (const table of document.querySelectorAll(".sheet table")) offerSorting(table);
