@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def words(zoo, results, *more):
     ]
 
 
+def processes_with(path):
+    """Return the command lines of processes that name a path: servers that were left behind."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            line = file.read_bytes()
+            found += [line] if str(path).encode() in line else []
+    return found
+
+
 def test_interrupted_it_goes_on_where_it_was_and_leaves_all_files(zoo, tmp_path):
     results = tmp_path / "results"
     started = subprocess.Popen(
@@ -53,7 +64,7 @@ def test_interrupted_it_goes_on_where_it_was_and_leaves_all_files(zoo, tmp_path)
     assert not (results / "paper.json").exists()
     n_done = len((results / "work" / "rows.jsonl").read_text().splitlines())
     assert n_done > 1
-    assert not list(Path("/proc").glob("[0-9]*/cwd/nothing"))
+    assert not processes_with(results)
 
     again = subprocess.run(
         words(zoo, results, "--json"), cwd=ROOT, capture_output=True, text=True, check=False
