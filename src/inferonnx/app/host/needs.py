@@ -14,14 +14,29 @@ FIXED_BYTES = 10 * MIB
 Passes that hold next to nothing were measured at 12 to 13 MiB."""
 
 
+SHARING_MEASURED = 8
+"""Calls that shared passes when it was measured what they take."""
+
+
 def sharing_bytes(manifest: Manifest, n_calls: int) -> int:
     """Return what calls take that share a pass, beside floor and weights.
 
-    One runs at a time. The others hold what a call holds, and once the memory of the
-    largest partition is lost: what they hold lies in the arena where it would be free.
+    One runs at a time. The others hold what a call holds, and once for all of them up to
+    the memory of the largest partition is lost: what they hold lies in the arena where it
+    would be free. Both were measured together, with `SHARING_MEASURED` calls, and are
+    `call_bytes` for each; of what was lost, fewer calls may not have paid all.
     """
+    if n_calls < 2:
+        return manifest.arena.peak_bytes
     others = (n_calls - 1) * manifest.memory.call_bytes
-    return manifest.arena.peak_bytes + others + (_activations(manifest) if n_calls > 1 else 0)
+    missing = max(0, SHARING_MEASURED - n_calls)
+    lost = _activations(manifest) * missing // (SHARING_MEASURED - 1)
+    return manifest.arena.peak_bytes + others + lost
+
+
+def call_bytes_where_not_measured(held_bytes: int, activation_bytes: int) -> int:
+    """Return a call's bytes that make `sharing_bytes` count all that may be lost."""
+    return held_bytes + -(-activation_bytes // (SHARING_MEASURED - 1))
 
 
 def sharing_calls(manifest: Manifest, spare_bytes: int, most: int) -> int:

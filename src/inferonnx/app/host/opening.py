@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.app.host.needs import parallel_bytes, sharing_bytes
+from inferonnx.app.host.needs import parallel_bytes, sharing_bytes, sharing_calls
 from inferonnx.app.host.session import Figures, Session
 from inferonnx.app.host.target import check_target
 from inferonnx.engine import BlockLoader, Stream
@@ -141,8 +141,8 @@ def open(  # noqa: A001 - the name that users of files and archives know
             "owner=<hex>,release=<least>,name=<name>".
         threads: Threads that open and compute. Default: the cores of the process.
         concurrency: How many waiting calls may share a pass over the weights, or run at
-            once where all weights are resident (fewer where the budget does not hold
-            their activations); memory is kept for them. Others wait for the next pass.
+            once where all weights are resident: as many as the budget holds, for whom
+            memory is kept (`figures.concurrency`). Others wait for the next pass.
         as_numpy: Return numpy arrays where numpy is installed.
         page_drop: Let go of clean pages of libraries once they have started.
         spin: Whether idle workers spin. Default: for passes of less than 30 ms, and where
@@ -188,6 +188,7 @@ def open_unplanned(
     pin: Pin | None = None,
     arena: tuple[int, int] | None = None,
     page_drop: bool = True,
+    concurrency: int = 1,
 ) -> Session:
     """Open a model with nothing resident and no budget: to measure its needs, to verify it.
 
@@ -197,6 +198,7 @@ def open_unplanned(
         pin: What is acceptable.
         arena: Strategy and initial bytes of the arena, other than those sealed.
         page_drop: Let go of clean pages of libraries once they have started.
+        concurrency: Calls that may share a pass.
     """
     start = time.perf_counter()
     return make_session(
@@ -207,7 +209,7 @@ def open_unplanned(
         as_numpy=False,
         page_drop=page_drop,
         budget=None,
-        concurrency=1,
+        concurrency=concurrency,
         start_s=start,
         peak_before=0,
     )
@@ -369,7 +371,7 @@ def _place(
         stream: Gets its residency.
         manifest: Blocks and measured figures.
         budget: Bytes; None streams everything and promises nothing.
-        concurrency: Calls that may share a pass, or run at once.
+        concurrency: Calls that may share a pass, or run at once: as many as there is room for.
         session_bytes: What making the sessions took.
         start_s: When opening began, by the performance counter.
         probe_ms: What the probe took; None where the file has none.
@@ -395,8 +397,12 @@ def _place(
         # Others come, go and run: neither is this model's what came since it began to
         # open, nor has it reached the peak alone.
         budget, opening_peak = floor - memory.session_bytes + share_bytes, 0
-    sharing = sharing_bytes(manifest, concurrency)
     blocks = [partition.block_bytes for partition in manifest.partitions]
+    wanted = concurrency
+    if budget is not None:
+        alone = floor + sharing_bytes(manifest, 1) + max(blocks, default=0)
+        concurrency = sharing_calls(manifest, budget - alone, wanted)
+    sharing = sharing_bytes(manifest, concurrency)
     if budget is None:
         resident, buffer_bytes = frozenset[int](), max(blocks, default=0)
         budget = NO_BUDGET_BYTES
@@ -408,7 +414,7 @@ def _place(
     n_parallel = 1
     if not buffer_bytes:
         fits = budget - floor - used
-        for more in range(2, concurrency + 1):
+        for more in range(2, wanted + 1):
             n_parallel = more if parallel_bytes(manifest, more) <= fits else n_parallel
     pass_bytes = max(sharing, parallel_bytes(manifest, n_parallel))
     stream.place(resident, slots=concurrency, n_parallel=n_parallel)

@@ -6,10 +6,12 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from inferonnx.app.host.needs import SHARING_MEASURED, call_bytes_where_not_measured
 from inferonnx.app.host.values import n_bytes
 from inferonnx.graph import Liveness
 from inferonnx.runtime import ort
 from inferonnx.sealed import Arena, Check, Manifest, Memory, Partition, Probe, Target, ValueInfo
+from inferonnx.sizes import KIB
 from inferonnx.tensors import Tensor, as_tensor, encode_npy
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 MAX_CHECK_BYTES = 1 << 20
 """A check vector larger than this is left out: the manifest is held whole while opening."""
+
+CALL_MARGIN_BYTES = 64 * KIB
+"""Added to what a call was measured to take beside others: heaps differ from run to run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,7 @@ class ManifestFigures:
     session_bytes: int = 0
     budget_bytes: int = 0
     least_bytes: int = 0
+    sharing_bytes: int | None = None
     compute_s: tuple[float, ...] = ()
 
 
@@ -79,7 +85,7 @@ def manifest_of(
             least_bytes=figures.least_bytes,
             floor_bytes=figures.floor_bytes,
             session_bytes=figures.session_bytes,
-            call_bytes=_call_bytes(draft, sample or {}, outputs or {}),
+            call_bytes=_call_bytes(draft, figures.sharing_bytes, sample or {}, outputs or {}),
         ),
         planned_shapes=shapes,
         rows_independent=prepared.rows_independent,
@@ -102,7 +108,21 @@ def _timed(
 
 
 def _call_bytes(
-    draft: SealDraft, sample: Mapping[str, Exported], outputs: Mapping[str, Exported]
+    draft: SealDraft,
+    sharing_bytes: int | None,
+    sample: Mapping[str, Exported],
+    outputs: Mapping[str, Exported],
+) -> int:
+    """Return what a call takes beside the one that runs, measured where that was possible."""
+    if sharing_bytes is not None:
+        return sharing_bytes // (SHARING_MEASURED - 1) + CALL_MARGIN_BYTES
+    activations = max((p.activation_bytes for p in draft.partitions), default=0)
+    held = held_bytes(draft, sample=sample, outputs=outputs)
+    return call_bytes_where_not_measured(held, activations)
+
+
+def held_bytes(
+    draft: SealDraft, *, sample: Mapping[str, Exported], outputs: Mapping[str, Exported]
 ) -> int:
     """Return what a call holds beside the one that runs.
 

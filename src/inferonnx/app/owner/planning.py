@@ -14,8 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from inferonnx.app.host.keys import Key
+from inferonnx.app.host.needs import SHARING_MEASURED
 from inferonnx.app.host.values import n_bytes
-from inferonnx.app.owner.manifests import manifest_of
+from inferonnx.app.owner.manifests import held_bytes, manifest_of
 from inferonnx.app.owner.trial import Trial, run_trial
 from inferonnx.app.owner.writing import SealDraft, write_sealed
 from inferonnx.crypto import SUITES, Suite
@@ -44,8 +45,11 @@ if TYPE_CHECKING:
 ROUNDS = 3
 """Plans made before the last one is taken; the second stands on measured figures already."""
 
-MARGIN_BYTES = 5 * MIB // 4
+MARGIN_BYTES = 3 * MIB // 4
 """Added to what a pass was measured to need, beside the size of its inputs (`margin_bytes`)."""
+
+MOST_SHARED_BYTES = 512 * MIB
+"""Calls that hold more than this between them are not tried together."""
 
 LEAST_SESSION_SCALE = 1 / 3
 """Measured against estimated bytes of sessions: less is not believed."""
@@ -351,9 +355,13 @@ def _try(
         unmeasured = manifest_of(draft, name="trial")
         write_sealed(path, draft, unmeasured, key=key.owner, suite=suite, release=0)
         sample = sample_of(prepared.sample)
+        held = held_bytes(draft, sample=sample, outputs=sample_of(prepared.expected))
+        share = held * SHARING_MEASURED <= MOST_SHARED_BYTES
         for arena in ((0, planned + MIB), (1, 0), (0, planned * 5 // 4 + MIB)):
             progress("measuring a pass")
-            trial = run_trial(path, text, sample, arena_strategy=arena[0], arena_bytes=arena[1])
+            trial = run_trial(
+                path, text, sample, arena_strategy=arena[0], arena_bytes=arena[1], share=share
+            )
             found.append(
                 PlannedModel(
                     prepared=prepared,

@@ -13,6 +13,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from inferonnx.app.host.needs import SHARING_MEASURED
 from inferonnx.app.owner.sample_codec import decode_values, encode_values
 from inferonnx.errors import InferonnxError, UnavailableError
 from inferonnx.runtime import children
@@ -20,11 +21,15 @@ from inferonnx.runtime import children
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from inferonnx.app.host.session import Session
     from inferonnx.engine import PassEvent
     from inferonnx.runtime.ort_values import Exported
 
 RUNS = 5
 """Passes of a trial; times are the least of them, memory the most."""
+
+SHARED_RUNS = 3
+"""Runs of each of `SHARING_MEASURED` callers that share passes."""
 
 
 class Trial(NamedTuple):
@@ -36,6 +41,8 @@ class Trial(NamedTuple):
         session_bytes: Of it, the sessions of all partitions.
         pass_bytes: What a pass adds to floor and buffer: activations in the arena,
             workspace, the library's code, inputs and outputs.
+        sharing_bytes: What passes add to that which `SHARING_MEASURED` calls share; None
+            where that was not measured.
         latency_s: Of a warm pass with nothing resident.
         compute_s: Of it, spent computing, by partition.
         stream_bytes_per_s: Rate of reading and opening blocks over all cores.
@@ -46,6 +53,7 @@ class Trial(NamedTuple):
     floor_bytes: int
     session_bytes: int
     pass_bytes: int
+    sharing_bytes: int | None
     latency_s: float
     compute_s: tuple[float, ...]
     stream_bytes_per_s: float
@@ -59,8 +67,17 @@ def run_trial(
     *,
     arena_strategy: int,
     arena_bytes: int,
+    share: bool = True,
 ) -> Trial:
     """Measure a sealed file in a child process.
+
+    Args:
+        path: The sealed file.
+        key_text: Its owner's key file.
+        sample: Inputs by name.
+        arena_strategy: How onnxruntime's arena grows.
+        arena_bytes: What the arena holds from the start.
+        share: Measure calls that share a pass too.
 
     Raises:
         EngineError: onnxruntime refuses or fails a partition, which it names.
@@ -73,6 +90,7 @@ def run_trial(
         "path": path,
         "key": key_text.decode("ascii"),
         "arena": [arena_strategy, arena_bytes],
+        "share": share,
     }
     done = subprocess.run(
         [sys.executable, "-P", "-c", "from inferonnx.app.owner.trial import child; child()"],
@@ -109,7 +127,9 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
     from inferonnx.sealed import parse_owner_key
 
     key = Key(parse_owner_key(str(config["key"]).encode("ascii")))
-    session = open_unplanned(str(config["path"]), key=key, arena=tuple(config["arena"]))
+    session = open_unplanned(
+        str(config["path"]), key=key, arena=tuple(config["arena"]), concurrency=SHARING_MEASURED
+    )
     open_peak = process.peak_resident_bytes()
     if open_peak is None or not session.figures.measured:
         raise UnavailableError(
@@ -132,13 +152,16 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
         passes.append([])
         outputs = session.run(None, sample)
     peak = process.peak_resident_bytes() or floor
+    session.trace(None)
     figures = session.figures
+    shared_peak = _shared_peak_bytes(session, sample) if config["share"] else None
     opening_s = min(_seconds(events, "load") for events in passes)
     answer: dict[str, object] = {
         "open_peak_bytes": open_peak,
         "floor_bytes": floor,
         "session_bytes": session.figures.session_bytes,
         "pass_bytes": max(0, peak - floor - figures.buffer_bytes),
+        "sharing_bytes": None if shared_peak is None else max(0, shared_peak - peak),
         "latency_s": min(_latency(events) for events in passes),
         # The least of several: whatever else the machine does only ever adds time.
         "compute_s": [
@@ -152,6 +175,34 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
     }
     names = [value.name for value in session.get_outputs()]
     return answer, dict(zip(names, outputs, strict=True))  # type: ignore[arg-type]  # not numpy
+
+
+def _shared_peak_bytes(session: Session, sample: Mapping[str, Exported]) -> int | None:
+    """Return the peak of the process once calls have shared passes.
+
+    Whoever comes first leads a pass alone; the others, and everybody's later runs, share.
+    """
+    import threading
+
+    from inferonnx.runtime import process
+
+    failures: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            for _ in range(SHARED_RUNS):
+                session.run(None, sample)
+        except BaseException as error:
+            failures.append(error)
+
+    callers = [threading.Thread(target=call) for _ in range(SHARING_MEASURED)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    if failures:
+        raise failures[0]
+    return process.peak_resident_bytes()
 
 
 def _latency(events: list[PassEvent]) -> float:

@@ -256,6 +256,11 @@ if memory == "least":
         inferonnx.open(path, memory="1MiB", **how)
     except InfeasibleBudgetError as error:
         memory = error.needed_bytes + (1 << 20)
+    while True:  # until all callers share
+        with inferonnx.open(path, memory=memory, **how) as session:
+            if session.figures.concurrency == concurrency:
+                break
+        memory += 1 << 18
 if memory == "all":
     with inferonnx.open(path, memory="1GiB", **how) as session:
         memory = session.figures.peak_bytes + (1 << 20)

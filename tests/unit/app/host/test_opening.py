@@ -132,7 +132,7 @@ def test_wrong_inputs_are_said_in_a_sentence(sealed_cnn, key, inputs, message):
 
 
 def test_larger_inputs_than_planned_are_refused_when_the_budget_may_break(sealed_cnn, key):
-    big = np.zeros((4096, 3, 16, 16), np.float32)
+    big = np.zeros((1 << 14, 3, 16, 16), np.float32)
     with inferonnx.open(sealed_cnn, key=key, memory=PLENTY) as session:
         with pytest.raises(InfeasibleBudgetError, match="larger than the model was planned for"):
             session.run(None, {"image": big})
