@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from inferonnx.sizes import MIB
+from inferonnx.tensors import DType
 
 if TYPE_CHECKING:
     from inferonnx.sealed import Manifest
@@ -14,37 +16,39 @@ FIXED_BYTES = 10 * MIB
 Passes that hold next to nothing were measured at 12 to 13 MiB."""
 
 
-SHARING_MEASURED = 8
-"""Calls that shared passes when it was measured what they take."""
-
-
 def sharing_bytes(manifest: Manifest, n_calls: int) -> int:
     """Return what calls take that share a pass, beside floor and weights.
 
-    One runs at a time. The others hold what a call holds, and once for all of them up to
-    the memory of the largest partition is lost: what they hold lies in the arena where it
-    would be free. Both were measured together, with `SHARING_MEASURED` calls, and are
-    `call_bytes` for each; of what was lost, fewer calls may not have paid all.
+    One runs at a time. Each of the others takes what a call was measured to take: what it
+    holds, and what the arena loses since that lies where it would be free.
     """
-    if n_calls < 2:
-        return manifest.arena.peak_bytes
-    others = (n_calls - 1) * manifest.memory.call_bytes
-    missing = max(0, SHARING_MEASURED - n_calls)
-    lost = _activations(manifest) * missing // (SHARING_MEASURED - 1)
-    return manifest.arena.peak_bytes + others + lost
+    return manifest.arena.peak_bytes + (n_calls - 1) * manifest.memory.call_bytes
 
 
-def call_bytes_where_not_measured(held_bytes: int, activation_bytes: int) -> int:
-    """Return a call's bytes that make `sharing_bytes` count all that may be lost."""
-    return held_bytes + -(-activation_bytes // (SHARING_MEASURED - 1))
+def sharing_calls(
+    manifest: Manifest, spare_bytes: int, most: int, *, counts_inputs: bool = True
+) -> int:
+    """Return how many calls may share a pass, with so much to spare beside that of one.
+
+    Args:
+        manifest: Of the model.
+        spare_bytes: What is left.
+        most: Never more than this.
+        counts_inputs: Whether inputs of calls are to be held in what is left; a server has
+            reserved memory for them before.
+    """
+    each = manifest.memory.call_bytes
+    if not counts_inputs:
+        each -= input_bytes(manifest)
+    return max(1, min(most, 1 + spare_bytes // max(1, each)))
 
 
-def sharing_calls(manifest: Manifest, spare_bytes: int, most: int) -> int:
-    """Return how many calls may share a pass, with so much to spare beside that of one."""
-    one = sharing_bytes(manifest, 1)
-    return max(
-        (n for n in range(2, most + 1) if sharing_bytes(manifest, n) - one <= spare_bytes),
-        default=1,
+def input_bytes(manifest: Manifest) -> int:
+    """Return the bytes of the inputs that the model was planned with; strings count nothing."""
+    types = {value.name: value.type for value in manifest.inputs}
+    return sum(
+        prod(shape) * DType.of_type(types[name]).item_bytes
+        for name, shape in manifest.planned_shapes.items()
     )
 
 

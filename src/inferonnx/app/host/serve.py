@@ -55,9 +55,9 @@ if TYPE_CHECKING:
 CONNECTION_BYTES = 36 * KIB
 """An idle TLS connection (docs/serving.md, "Memory")."""
 
-REQUEST_SHARE = 12
+REQUEST_SHARE = 16
 LEAST_REQUEST_BYTES = 4 * MIB
-"""Requests may hold a twelfth of the budget, or this: eight images of 224 x 224 in FP32."""
+"""Requests may hold a sixteenth of the budget, or this: eight images of 224 x 224 in FP32."""
 
 DAY_S = 86_400
 

@@ -87,7 +87,8 @@ class EngineOpener:
         pin = ModelPin(model_id=model_id) if model_id else None
         manifest = _manifest(path, data_key, pin)
         needs = _needs(manifest, resident=self._resident)
-        calls = sharing_calls(manifest, share_bytes - needs.least_bytes, concurrency)
+        spare = share_bytes - needs.least_bytes
+        calls = sharing_calls(manifest, spare, concurrency, counts_inputs=False)
         if self._resident and manifest.rows_independent and share_bytes >= needs.full_bytes:
             calls = 1  # nothing is read that calls could share; what is left is for batches
         session = open_beside(

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from inferonnx.app.host.needs import SHARING_MEASURED, call_bytes_where_not_measured
 from inferonnx.app.host.values import n_bytes
 from inferonnx.graph import Liveness
 from inferonnx.runtime import ort
@@ -38,7 +37,7 @@ class ManifestFigures:
     session_bytes: int = 0
     budget_bytes: int = 0
     least_bytes: int = 0
-    sharing_bytes: int | None = None
+    call_bytes: int | None = None
     compute_s: tuple[float, ...] = ()
 
 
@@ -85,7 +84,7 @@ def manifest_of(
             least_bytes=figures.least_bytes,
             floor_bytes=figures.floor_bytes,
             session_bytes=figures.session_bytes,
-            call_bytes=_call_bytes(draft, figures.sharing_bytes, sample or {}, outputs or {}),
+            call_bytes=_call_bytes(draft, figures.call_bytes, sample or {}, outputs or {}),
         ),
         planned_shapes=shapes,
         rows_independent=prepared.rows_independent,
@@ -109,16 +108,15 @@ def _timed(
 
 def _call_bytes(
     draft: SealDraft,
-    sharing_bytes: int | None,
+    measured_bytes: int | None,
     sample: Mapping[str, Exported],
     outputs: Mapping[str, Exported],
 ) -> int:
-    """Return what a call takes beside the one that runs, measured where that was possible."""
-    if sharing_bytes is not None:
-        return sharing_bytes // (SHARING_MEASURED - 1) + CALL_MARGIN_BYTES
-    activations = max((p.activation_bytes for p in draft.partitions), default=0)
-    held = held_bytes(draft, sample=sample, outputs=outputs)
-    return call_bytes_where_not_measured(held, activations)
+    """Return what a call takes beside the one that runs: measured, else what it may be."""
+    if measured_bytes is not None:
+        return measured_bytes + CALL_MARGIN_BYTES
+    lost = max((p.activation_bytes for p in draft.partitions), default=0)
+    return held_bytes(draft, sample=sample, outputs=outputs) + lost
 
 
 def held_bytes(

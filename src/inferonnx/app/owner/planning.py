@@ -14,10 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from inferonnx.app.host.keys import Key
-from inferonnx.app.host.needs import SHARING_MEASURED
 from inferonnx.app.host.values import n_bytes
 from inferonnx.app.owner.manifests import held_bytes, manifest_of
-from inferonnx.app.owner.trial import Trial, run_trial
+from inferonnx.app.owner.trial import SHARING, Trial, run_trial
 from inferonnx.app.owner.writing import SealDraft, write_sealed
 from inferonnx.crypto import SUITES, Suite
 from inferonnx.errors import (
@@ -356,7 +355,7 @@ def _try(
         write_sealed(path, draft, unmeasured, key=key.owner, suite=suite, release=0)
         sample = sample_of(prepared.sample)
         held = held_bytes(draft, sample=sample, outputs=sample_of(prepared.expected))
-        share = held * SHARING_MEASURED <= MOST_SHARED_BYTES
+        share = held * max(SHARING) <= MOST_SHARED_BYTES
         for arena in ((0, planned + MIB), (1, 0), (0, planned * 5 // 4 + MIB)):
             progress("measuring a pass")
             trial = run_trial(

@@ -215,6 +215,6 @@ def measured_by(planned: PlannedModel, budget_bytes: int) -> ManifestFigures:
         session_bytes=trial.session_bytes,
         budget_bytes=budget_bytes,
         least_bytes=planned.least_bytes,
-        sharing_bytes=trial.sharing_bytes,
+        call_bytes=trial.call_bytes,
         compute_s=trial.compute_s,
     )

@@ -13,7 +13,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from inferonnx.app.host.needs import SHARING_MEASURED
 from inferonnx.app.owner.sample_codec import decode_values, encode_values
 from inferonnx.errors import InferonnxError, UnavailableError
 from inferonnx.runtime import children
@@ -28,8 +27,11 @@ if TYPE_CHECKING:
 RUNS = 5
 """Passes of a trial; times are the least of them, memory the most."""
 
+SHARING = (2, 4, 8)
+"""Callers that share passes, to measure what they take beside one."""
+
 SHARED_RUNS = 3
-"""Runs of each of `SHARING_MEASURED` callers that share passes."""
+"""Runs of each of them."""
 
 
 class Trial(NamedTuple):
@@ -41,8 +43,8 @@ class Trial(NamedTuple):
         session_bytes: Of it, the sessions of all partitions.
         pass_bytes: What a pass adds to floor and buffer: activations in the arena,
             workspace, the library's code, inputs and outputs.
-        sharing_bytes: What passes add to that which `SHARING_MEASURED` calls share; None
-            where that was not measured.
+        call_bytes: What a call adds to that whose pass it shares; None where that was not
+            measured.
         latency_s: Of a warm pass with nothing resident.
         compute_s: Of it, spent computing, by partition.
         stream_bytes_per_s: Rate of reading and opening blocks over all cores.
@@ -53,7 +55,7 @@ class Trial(NamedTuple):
     floor_bytes: int
     session_bytes: int
     pass_bytes: int
-    sharing_bytes: int | None
+    call_bytes: int | None
     latency_s: float
     compute_s: tuple[float, ...]
     stream_bytes_per_s: float
@@ -128,7 +130,7 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
 
     key = Key(parse_owner_key(str(config["key"]).encode("ascii")))
     session = open_unplanned(
-        str(config["path"]), key=key, arena=tuple(config["arena"]), concurrency=SHARING_MEASURED
+        str(config["path"]), key=key, arena=tuple(config["arena"]), concurrency=max(SHARING)
     )
     open_peak = process.peak_resident_bytes()
     if open_peak is None or not session.figures.measured:
@@ -154,14 +156,14 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
     peak = process.peak_resident_bytes() or floor
     session.trace(None)
     figures = session.figures
-    shared_peak = _shared_peak_bytes(session, sample) if config["share"] else None
+    call_bytes = _call_bytes(session, sample, peak) if config["share"] else None
     opening_s = min(_seconds(events, "load") for events in passes)
     answer: dict[str, object] = {
         "open_peak_bytes": open_peak,
         "floor_bytes": floor,
         "session_bytes": session.figures.session_bytes,
         "pass_bytes": max(0, peak - floor - figures.buffer_bytes),
-        "sharing_bytes": None if shared_peak is None else max(0, shared_peak - peak),
+        "call_bytes": call_bytes,
         "latency_s": min(_latency(events) for events in passes),
         # The least of several: whatever else the machine does only ever adds time.
         "compute_s": [
@@ -177,14 +179,21 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
     return answer, dict(zip(names, outputs, strict=True))  # type: ignore[arg-type]  # not numpy
 
 
-def _shared_peak_bytes(session: Session, sample: Mapping[str, Exported]) -> int | None:
-    """Return the peak of the process once calls have shared passes.
-
-    Whoever comes first leads a pass alone; the others, and everybody's later runs, share.
-    """
-    import threading
-
+def _call_bytes(session: Session, sample: Mapping[str, Exported], peak_bytes: int) -> int:
+    """Return what a call takes at most beside others, above a peak of one alone."""
     from inferonnx.runtime import process
+
+    most = 0
+    for n_callers in SHARING:
+        _share(session, sample, n_callers)
+        more = (process.peak_resident_bytes() or 0) - peak_bytes
+        most = max(most, -(-more // (n_callers - 1)))
+    return most
+
+
+def _share(session: Session, sample: Mapping[str, Exported], n_callers: int) -> None:
+    """Have callers run at once: the first leads a pass alone, what comes then is shared."""
+    import threading
 
     failures: list[BaseException] = []
 
@@ -195,14 +204,13 @@ def _shared_peak_bytes(session: Session, sample: Mapping[str, Exported]) -> int 
         except BaseException as error:
             failures.append(error)
 
-    callers = [threading.Thread(target=call) for _ in range(SHARING_MEASURED)]
+    callers = [threading.Thread(target=call) for _ in range(n_callers)]
     for caller in callers:
         caller.start()
     for caller in callers:
         caller.join()
     if failures:
         raise failures[0]
-    return process.peak_resident_bytes()
 
 
 def _latency(events: list[PassEvent]) -> float:

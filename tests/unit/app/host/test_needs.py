@@ -3,12 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from inferonnx.app.host.needs import (
-    call_bytes_where_not_measured,
     growing_bytes,
+    input_bytes,
     parallel_bytes,
     sharing_bytes,
     sharing_calls,
@@ -21,29 +19,16 @@ def manifest(*, passes, activations, call):
         arena=SimpleNamespace(peak_bytes=passes * MIB),
         memory=SimpleNamespace(call_bytes=call * MIB),
         partitions=[SimpleNamespace(activation_bytes=n * MIB) for n in (0, activations)],
+        inputs=[SimpleNamespace(name="x", type="tensor(float)")],
+        planned_shapes={"x": (128, 1024)},
     )
 
 
 MODEL = manifest(passes=20, activations=4, call=1)
 
 
-def test_calls_that_share_take_what_eight_took_and_fewer_the_loss_that_may_be_hidden_in_it():
-    model = manifest(passes=20, activations=7, call=2)
-    assert [sharing_bytes(model, n) // MIB for n in range(1, 10)] == [
-        20,
-        *(20 + 2 * (n - 1) + 8 - n for n in range(2, 9)),
-        36,
-    ]
-
-
-@given(held=st.integers(0, 1000), activations=st.integers(0, 1000), n=st.integers(2, 20))
-def test_what_was_not_measured_counts_all_that_may_be_lost(held, activations, n):
-    one = SimpleNamespace(
-        arena=SimpleNamespace(peak_bytes=0),
-        memory=SimpleNamespace(call_bytes=call_bytes_where_not_measured(held, activations)),
-        partitions=[SimpleNamespace(activation_bytes=activations)],
-    )
-    assert sharing_bytes(one, n) >= (n - 1) * held + activations
+def test_each_call_that_shares_takes_what_one_was_measured_to_take():
+    assert [sharing_bytes(MODEL, n) // MIB for n in range(1, 5)] == [20, 21, 22, 23]
 
 
 def test_calls_at_once_take_their_own_activations_and_never_more_than_a_pass():
@@ -52,9 +37,15 @@ def test_calls_at_once_take_their_own_activations_and_never_more_than_a_pass():
     assert [parallel_bytes(large, n) // MIB for n in (1, 2)] == [20, 40]
 
 
-@pytest.mark.parametrize(("spare", "calls"), [(-1, 1), (0, 1), (4, 1), (5, 3), (6, 4), (100, 4)])
+@pytest.mark.parametrize(("spare", "calls"), [(-1, 1), (0, 1), (2.5, 3), (3, 4), (4, 5), (99, 5)])
 def test_as_many_calls_share_as_there_is_room_for(spare, calls):
-    assert sharing_calls(MODEL, spare * MIB, 4) == calls
+    assert sharing_calls(MODEL, int(spare * MIB), 5) == calls
+
+
+def test_more_calls_share_where_their_inputs_are_held_elsewhere():
+    assert input_bytes(MODEL) == MIB // 2
+    assert sharing_calls(MODEL, 3 * MIB, 9) == 4
+    assert sharing_calls(MODEL, 3 * MIB, 9, counts_inputs=False) == 7
 
 
 @pytest.mark.parametrize(
