@@ -61,7 +61,7 @@ LEAST_REQUEST_BYTES = 4 * MIB
 
 DAY_S = 86_400
 
-SLACK_BYTES = MIB
+SLACK_BYTES = 3 * MIB // 2
 """What heaps differ by from run to run."""
 
 

@@ -10,7 +10,7 @@ from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import InfeasibleBudgetError, TensorError, UsageError
 from inferonnx.runtime import process
 from inferonnx.runtime.ort_values import dump, load
-from inferonnx.sizes import format_size
+from inferonnx.sizes import KIB, format_size
 from inferonnx.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from inferonnx.runtime.ort_values import Exported
     from inferonnx.runtime.process import PrivateBuffer
     from inferonnx.sealed import Manifest, ValueInfo
+
+GROWTH_MARGIN_BYTES = 768 * KIB
+"""Added where inputs are not as planned: the margin of a pass was measured with those."""
 
 
 class Figures(NamedTuple):
@@ -193,7 +196,7 @@ class Session:
     def _extra_bytes(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         """Return what inputs of these shapes may take beyond what was planned."""
         factor = growth(shapes, self._manifest.planned_shapes, self._powers)
-        return int((factor - 1) * self._growing_bytes)
+        return int((factor - 1) * self._growing_bytes) + (GROWTH_MARGIN_BYTES if factor > 1 else 0)
 
     def _check_sizes(self, values: Mapping[str, Exported]) -> int:
         """Refuse inputs whose activations the budget may not hold; else return how much more."""
@@ -243,7 +246,7 @@ def _room_maker(environment: Environment, figures: Figures) -> Callable[[Kind], 
     def make_room(kind: Kind) -> None:
         held = process.resident_bytes()
         needed = figures.pass_bytes + kind.extra_bytes
-        if held is None or held + needed > figures.budget_bytes:
+        if held is None or held + needed + GROWTH_MARGIN_BYTES > figures.budget_bytes:
             environment.trim()
 
     return make_room

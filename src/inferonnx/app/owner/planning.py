@@ -47,6 +47,9 @@ ROUNDS = 3
 MARGIN_BYTES = 3 * MIB // 4
 """Added to what a pass was measured to need, beside the size of its inputs (`margin_bytes`)."""
 
+OPEN_MARGIN_BYTES = MIB // 2
+"""Added where inputs may be of other sizes than those that were measured."""
+
 MOST_SHARED_BYTES = 512 * MIB
 """Calls that hold more than this between them are not tried together."""
 
@@ -383,7 +386,9 @@ def margin_bytes(prepared: Prepared) -> int:
     Heaps and page caches differ from run to run, and a caller may read the next
     inputs while it still holds the last.
     """
-    return MARGIN_BYTES + sum(map(n_bytes, sample_of(prepared.sample).values()))
+    is_open = any(not isinstance(axis, int) for v in prepared.inputs for axis in v.shape or (None,))
+    inputs = sum(map(n_bytes, sample_of(prepared.sample).values()))
+    return MARGIN_BYTES + (OPEN_MARGIN_BYTES if is_open else 0) + inputs
 
 
 def _measured_memory(memory: MemoryModel, found: PlannedModel) -> MemoryModel:
