@@ -64,7 +64,13 @@ class Pool:
     """The unlocked models of a server, within one sum of memory."""
 
     def __init__(
-        self, opener: Opener, *, total_bytes: int, concurrency: int, n_rows: int = 1
+        self,
+        opener: Opener,
+        *,
+        total_bytes: int,
+        concurrency: int,
+        n_rows: int = 1,
+        left_bytes: int = 0,
     ) -> None:
         """Begin with no model.
 
@@ -73,12 +79,13 @@ class Pool:
             total_bytes: What all open models together may hold.
             concurrency: Calls of one model that may run or wait inside the engine.
             n_rows: Rows of a batch or request for which a model gets memory if there is some.
+            left_bytes: What the first model that closes may leave behind in the heap.
         """
         self.concurrency = concurrency
         self.n_rows = n_rows
         self._opener = opener
         self._slots: dict[ModelId, Slot] = {}
-        self._shares = Shares(self._slots.values(), total_bytes=total_bytes)
+        self._shares = Shares(self._slots.values(), total_bytes=total_bytes, left_bytes=left_bytes)
         self._uses = count(1)
         self._turn = asyncio.Lock()  # held by who opens or closes
         self._tasks: set[asyncio.Task[None]] = set()

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 ROUNDS = 3
 """Plans made before the last one is taken; the second stands on measured figures already."""
 
-MARGIN_BYTES = 3 * MIB // 4
+MARGIN_BYTES = MIB // 2
 """Added to what a pass was measured to need, beside the size of its inputs (`margin_bytes`)."""
 
-OPEN_MARGIN_BYTES = MIB // 2
+OPEN_MARGIN_BYTES = 3 * MIB // 4
 """Added where inputs may be of other sizes than those that were measured."""
 
 MOST_SHARED_BYTES = 512 * MIB
