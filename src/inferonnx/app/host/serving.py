@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.keys import DataKey
-from inferonnx.app.host.needs import growing_bytes, parallel_bytes, sharing_bytes, sharing_calls
+from inferonnx.app.host.needs import (
+    GROWTH_MARGIN_BYTES,
+    growing_bytes,
+    parallel_bytes,
+    sharing_bytes,
+    sharing_calls,
+)
 from inferonnx.app.host.opening import open_beside, open_file
 from inferonnx.errors import InfeasibleBudgetError, ModelNotReadyError, TensorError
 from inferonnx.oip import TooLargeError
@@ -54,7 +60,9 @@ class EngineOpener:
         # Rows of a batch have room where calls that run at once would have it.
         at_once = 0 if manifest.rows_independent else parallel_bytes(manifest, concurrency)
         more = max(passes, at_once) - manifest.arena.peak_bytes
-        batch = growing_bytes(manifest, passes) * (_batch_growth(manifest, n_rows) - 1)
+        grown = _batch_growth(manifest, n_rows)
+        batch = growing_bytes(manifest, passes) * (grown - 1)
+        batch += GROWTH_MARGIN_BYTES if grown > 1 else 0
         return ModelFacts(
             name=manifest.name,
             inputs=manifest.inputs,

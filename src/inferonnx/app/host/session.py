@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.host.growth import growth, powers
-from inferonnx.app.host.needs import growing_bytes
+from inferonnx.app.host.needs import GROWTH_MARGIN_BYTES, growing_bytes
 from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import InfeasibleBudgetError, TensorError, UsageError
 from inferonnx.runtime import process
 from inferonnx.runtime.ort_values import dump, load
-from inferonnx.sizes import KIB, format_size
+from inferonnx.sizes import format_size
 from inferonnx.tensors import Tensor
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from inferonnx.runtime.ort_values import Exported
     from inferonnx.runtime.process import PrivateBuffer
     from inferonnx.sealed import Manifest, ValueInfo
-
-GROWTH_MARGIN_BYTES = 768 * KIB
-"""Added where inputs are not as planned: the margin of a pass was measured with those."""
 
 
 class Figures(NamedTuple):
