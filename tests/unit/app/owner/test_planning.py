@@ -137,7 +137,7 @@ def test_a_plan_is_one_with_itself_and_with_the_engine(wide, strategy, budget, k
     with prepare(wide) as prepared:
         planned = plan_model(prepared, budget_bytes=budget * MIB, strategy=strategy, enforce=False)
     facts = plan_facts(planned, model="wide", suite="aes-256-gcm")
-    assert facts["peak_bytes"] == in_a_pass(facts) > facts["open_peak_bytes"]
+    assert facts["peak_bytes"] == max(in_a_pass(facts), facts["open_peak_bytes"])
     assert facts["least_bytes"] <= facts["peak_bytes"]
     assert facts["budget_bytes"] == budget * MIB
     fits = facts["least_bytes"] <= facts["budget_bytes"]
