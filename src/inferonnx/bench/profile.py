@@ -6,23 +6,19 @@ in one process, so that inside the limit paging is charged to the operator that 
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from inferonnx.app.owner.partitioning import measured_graph, partition
 from inferonnx.bench.accounting import alive_bytes, operator_needs, part_need
 from inferonnx.bench.machine import machine_facts
-from inferonnx.epc import unlimited, warm
-from inferonnx.errors import ModelError, UnavailableError
+from inferonnx.bench.operators import RUNS, WARM_RUNS, Spent, time_operators
+from inferonnx.epc import unlimited
+from inferonnx.errors import ModelError
 from inferonnx.model.chain import choose_sample, read_original
 from inferonnx.model.scratch import place_for
 from inferonnx.report import PROFILE_SCHEMA
-from inferonnx.runtime import children
 from inferonnx.runtime.files import translate
 from inferonnx.runtime.whole_files import scratch_folder
 
@@ -35,21 +31,6 @@ if TYPE_CHECKING:
     from inferonnx.model.chain import Chain
 
     Progress = Callable[[str], None]
-
-WARM_RUNS = 3
-"""Not counted: pages that are needed again and again come back piece by piece."""
-
-RUNS = 3
-
-TRIES = 3
-"""Under the limit the kernel kills now and then although there is swap."""
-
-
-class _Spent(NamedTuple):
-    """Median milliseconds and faults of an operator; None where they were not measured."""
-
-    ms: float
-    faults: float | None
 
 
 def profile_model(
@@ -80,8 +61,8 @@ def profile_model(
     with scratch_folder(_place(model)) as scratch:
         cache = os.path.join(scratch, "operators.json")
         graph = measured_graph(model, sample=sample, dims=dims, cache=cache, progress=progress)
-        outside = [_Spent(seconds * 1e3, None) for seconds in graph.times_s]
-        inside: list[_Spent] | None = None
+        outside = [Spent(seconds * 1e3, None) for seconds in graph.times_s]
+        inside: list[Spent] | None = None
         if limit.limit_bytes is not None:
             arrays = os.path.join(scratch, "sample.npz")
             _save_sample(model, arrays, sample, dims)
@@ -127,7 +108,7 @@ def _notes(is_inside: bool) -> list[str]:
 
 
 def _operators(
-    graph: Graph, outside: list[_Spent], inside: list[_Spent] | None
+    graph: Graph, outside: list[Spent], inside: list[Spent] | None
 ) -> list[dict[str, Any]]:
     needs: list[Need] = operator_needs(graph)
     alive = alive_bytes(graph)
@@ -164,34 +145,7 @@ def _save_sample(
     np.savez(path, **chosen)
 
 
-def _spent(chain: Chain, sample: str, limit: Limit, n_operators: int) -> list[_Spent]:
+def _spent(chain: Chain, sample: str, limit: Limit, n_operators: int) -> list[Spent]:
     """Return what each operator took; those that can't be parted count for the first of them."""
-    for tries_left in reversed(range(TRIES)):
-        try:
-            answer = _answer(chain, sample, limit)
-            break
-        except UnavailableError:
-            if not tries_left or limit.limit_bytes is None:
-                raise
-    found = [_Spent(0.0, 0.0)] * n_operators
-    for i, link in enumerate(chain.links):
-        seconds, faults = ([run[i] for run in answer[key]] for key in ("seconds", "faults"))
-        found[link.start] = _Spent(median(seconds) * 1e3, median(faults))
-    return found
-
-
-def _answer(chain: Chain, sample: str, limit: Limit) -> dict[str, Any]:
-    for file in chain.files:
-        warm(os.path.join(chain.folder, file))
-    config = {"folder": os.path.abspath(chain.folder), "sample": sample}
-    words = json.dumps(config | {"warm": WARM_RUNS, "runs": RUNS})
-    argv = [sys.executable, "-P", "-m", "inferonnx.bench.operator_worker", words]
-    with limit.spawn(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        text = process.stdout.read() if process.stdout else b""
-        code = process.wait()
-    if not text:
-        raise children.ended("the process that runs the operators", code)
-    answer: dict[str, Any] = json.loads(text)
-    if "error" in answer:
-        raise children.met(answer["error"])
-    return answer
+    found = time_operators(chain, sample, limit)
+    return [found.get(i, Spent(0.0, 0.0)) for i in range(n_operators)]

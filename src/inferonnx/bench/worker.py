@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from inferonnx.errors import InferonnxError
@@ -169,17 +170,18 @@ def _load_tract(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]
 
 
 def _load_chain(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
-    """A chain of plain ONNX files on plain onnxruntime, each link timed, on one thread.
+    """A chain of plain ONNX files on plain onnxruntime, its links timed, on one thread.
 
     Without arenas: each session would keep one with all that its operator ever gave, and
     a thousand of them would be what is paged. Nor has each a pool of threads.
     """
+    import resource
+
     import numpy as np
 
     from inferonnx.model.chain import ChainSession, load_chain
     from inferonnx.model.onnxruntime_door import open_session, session_options
 
-    samples = [dict(np.load(path)) for path in _paths(config)]
     options = session_options(optimise="all", n_threads=1)
     options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     start = time.perf_counter()
@@ -187,7 +189,20 @@ def _load_chain(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]
     sessions = [open_session(chain.path(link), options) for link in chain.links]
     load_ms = (time.perf_counter() - start) * 1e3
     session = ChainSession(chain, sessions=sessions)
-    return lambda i: samples[i % len(samples)], session.run, {"load_ms": load_ms}
+    samples = [dict(np.load(path)) for path in _paths(config)]
+
+    def run(sample: Any) -> dict[str, object]:
+        counts: list[int] = []
+
+        def count(*_: object) -> None:
+            counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_majflt)
+
+        seconds = session.run(sample, watch=count).seconds  # told before each link
+        count()
+        faults = [after - before for before, after in pairwise(counts)]
+        return {"seconds": seconds, "faults": faults}
+
+    return lambda i: samples[i % len(samples)], run, {"load_ms": load_ms}
 
 
 _LOADERS = {
@@ -200,7 +215,7 @@ _LOADERS = {
 
 _TOLD: dict[str, Callable[[Any], object]] = {
     "largest": largest,  # where the first output is
-    "seconds": lambda run: run.seconds,  # of each link of a chain
+    "links": lambda run: run,  # seconds and major faults of each
 }
 
 

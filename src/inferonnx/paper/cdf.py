@@ -7,11 +7,12 @@ import io
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.app.owner.partitioning import FIGURES, measured_graph, partition
+from inferonnx.app.owner.partitioning import FIGURES, measured_graph
 from inferonnx.bench.accounting import Need, operator_needs, part_need
 from inferonnx.model.chain import INDEX, load_chain
 from inferonnx.paper.artifact import EIGHT
 from inferonnx.paper.models import DEFAULT_FOLDER, ensure_models
+from inferonnx.paper.partitions import make_partitions
 from inferonnx.report import Held, cumulative, draw_cdf
 from inferonnx.runtime.files import translate
 from inferonnx.runtime.whole_files import whole_file
@@ -67,10 +68,7 @@ def make_cdf(
         UnavailableError: There is no matplotlib, or no room.
     """
     paths = ensure_models(folder, names, progress=progress)
-    needs = [
-        _needs(name, path, partitions, lambda text, name=name: progress(f"{name}: {text}"))  # type: ignore[misc]
-        for name, path in paths.items()
-    ]
+    needs = [_needs(name, path, partitions, _about(name, progress)) for name, path in paths.items()]
     try:
         os.makedirs(output, exist_ok=True)
     except OSError as error:
@@ -90,11 +88,15 @@ def make_cdf(
     return needs, [table, *draw_cdf(held, limit_bytes, output)]
 
 
+def _about(name: str, progress: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda text: progress(f"{name}: {text}")
+
+
 def _needs(name: str, path: str, partitions: str, progress: Callable[[str], None]) -> ModelNeeds:
     home = os.path.join(os.path.dirname(path), partitions)
     cache = os.path.join(home, FIGURES)
     if not os.path.exists(os.path.join(home, INDEX)):
-        partition(path, home, progress=progress)
+        make_partitions(name, path, partitions, progress=progress)
     progress("checking the partitions")
     chain = load_chain(home, model_path=path)
     graph = measured_graph(path, cache=cache, progress=progress)

@@ -9,14 +9,12 @@ measured again.
 from __future__ import annotations
 
 import os
-from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.owner.partitioning import partition
 from inferonnx.app.owner.samples import load_arrays
-from inferonnx.bench.stream import Worker
-from inferonnx.epc import unlimited, warm
-from inferonnx.errors import UnavailableError
+from inferonnx.bench.operators import RUNS, Spent, time_operators
+from inferonnx.epc import unlimited
 from inferonnx.model.chain import choose_sample, file_sha256, read_original
 from inferonnx.paper.artifact import EIGHT, OPERATORS, OVERHEAD_FOLDER
 from inferonnx.paper.models import DEFAULT_FOLDER, ensure_models
@@ -40,16 +38,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from inferonnx.epc import Limit
-    from inferonnx.model.chain import Chain, Original
+    from inferonnx.model.chain import Original
 
     Progress = Callable[[str], None]
 
-WARM_RUNS = 3
-"""Not counted: pages that are needed again and again come back piece by piece."""
 
-RUNS = 3
-TRIES = 3
-"""Under the limit the kernel kills now and then although there is swap (`bench.peers`)."""
+NOTHING = Spent(0.0, 0.0)
+"""Of an operator that can't be parted from the one before it."""
 
 
 class Determined(NamedTuple):
@@ -169,8 +164,12 @@ def _timed(name: str, path: str, limit: Limit, *, runs: int, progress: Progress)
     with scratch_folder() as scratch:
         sample = os.path.join(scratch, "sample.npz")
         _save_sample(original, sample)
-        outside = _measured(chain, sample, unlimited(), runs, lambda t: told(f"outside, {t}"))
-        inside = _measured(chain, sample, limit, runs, lambda t: told(f"inside, {t}"))
+        outside = time_operators(
+            chain, sample, unlimited(), runs=runs, progress=lambda text: told(f"outside, {text}")
+        )
+        inside = time_operators(
+            chain, sample, limit, runs=runs, progress=lambda text: told(f"inside, {text}")
+        )
     nodes = original.operators
     names = operator_names([node.name for node in nodes])
     return OperatorTimes(
@@ -181,8 +180,8 @@ def _timed(name: str, path: str, limit: Limit, *, runs: int, progress: Progress)
                 index=i,
                 name=names[i],
                 type=node.op_type,
-                outside_ms=outside.get(i, 0.0),
-                inside_ms=inside.get(i, 0.0),
+                outside_ms=outside.get(i, NOTHING).ms,
+                inside_ms=inside.get(i, NOTHING).ms,
                 label=limit.label.value,
             )
             for i, node in enumerate(nodes)
@@ -196,46 +195,6 @@ def _save_sample(original: Original, path: str) -> None:
     folder = os.path.join(os.path.dirname(original.path), "test_data_set_0")
     known = load_arrays(original.path, folder)[0] if os.path.isdir(folder) else None
     np.savez(path, **choose_sample(original, dims=None, sample=known))
-
-
-def _measured(
-    chain: Chain, sample: str, limit: Limit, runs: int, progress: Progress
-) -> dict[int, float]:
-    """Return median milliseconds by first operator of a link.
-
-    Operators that can't be parted count for the first of them.
-    """
-    for tries_left in reversed(range(TRIES)):
-        try:
-            seconds = _runs(chain, sample, limit, runs, progress)
-            break
-        except UnavailableError:
-            if not tries_left or limit.limit_bytes is None:
-                raise
-    return {
-        link.start: median(of_link) * 1e3
-        for link, of_link in zip(chain.links, zip(*seconds, strict=True), strict=True)
-    }
-
-
-def _runs(
-    chain: Chain, sample: str, limit: Limit, runs: int, progress: Progress
-) -> list[list[float]]:
-    progress("loading")
-    for file in chain.files:
-        warm(os.path.join(chain.folder, file))
-    found = []
-    with Worker(
-        spawn=limit.spawn,
-        engine="chain",
-        folder=os.path.abspath(chain.folder),
-        samples=[sample],
-        tells="seconds",
-    ) as worker:
-        for i in range(WARM_RUNS + runs):
-            progress(f"run {i} of {runs}" if i >= WARM_RUNS else "warm-up")
-            found.append(worker.ask(0)["seconds"])
-    return found[WARM_RUNS:]
 
 
 def _store(path: str, text: str) -> None:

@@ -50,7 +50,8 @@ def test_operators_are_timed_without_rights_too_and_the_label_says_so(
 def test_an_empty_list_is_said(zoo, tmp_path, capsys, no_rights, monkeypatch):
     from inferonnx.paper import memory_intensive
 
-    monkeypatch.setattr(memory_intensive, "_measured", lambda *_: dict.fromkeys(range(66), 1.0))
+    spent = dict.fromkeys(range(66), memory_intensive.Spent(1.0, 0.0))
+    monkeypatch.setattr(memory_intensive, "time_operators", lambda *_, **__: spent)
     assert operators(zoo, tmp_path / "ops") == ExitCode.DONE
     assert "no operator has an overhead above 12: the list is empty" in capsys.readouterr().out
     assert (tmp_path / "ops" / "operator_overhead.txt").read_text() == ""
