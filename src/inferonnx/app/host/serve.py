@@ -65,7 +65,7 @@ SLACK_BYTES = MIB
 """What heaps differ by from run to run."""
 
 LEFT_BYTES = 2 * MIB
-"""What a closed model leaves behind: a heap that it has broken up. More of them left no more."""
+"""Kept from the next model once one has closed: heaps were seen to keep up to so much of it."""
 
 
 class Started(NamedTuple):
