@@ -139,31 +139,3 @@ def test_a_list_that_someone_broke_is_refused_before_anything_is_measured(zoo, t
         determined(zoo, tmp_path)
     assert caught.value.exit_code == ExitCode.BAD_INPUT
     assert (tmp_path / "ops" / "operator_overhead.txt").read_text() == "my notes\n"
-
-
-def test_a_killed_process_is_tried_again_under_a_limit_only(zoo, tmp_path, monkeypatch):
-    calls = []
-
-    def runs(_chain, _sample, limit, n_runs, _progress):
-        from inferonnx.errors import UnavailableError
-
-        calls.append(limit.limit_bytes)
-        if limit.limit_bytes and calls.count(limit.limit_bytes) < 3:
-            raise UnavailableError("was killed")
-        return [[1.0] * 66] * n_runs
-
-    class Enforced:
-        limit_bytes = LIMIT
-        label = unlimited().label
-
-    monkeypatch.setattr(memory_intensive, "_runs", runs)
-    (found,) = determine(
-        [NAME],
-        limit=Enforced(),
-        limit_bytes=LIMIT,
-        runs=1,
-        zoo=str(zoo),
-        overheads=str(tmp_path / "ops"),
-    )
-    assert calls == [None, LIMIT, LIMIT, LIMIT]
-    assert found.times.limit_bytes == LIMIT
