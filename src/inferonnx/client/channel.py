@@ -12,7 +12,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
-from inferonnx.client.tls import explain, server_facts
+from inferonnx.client.tls import explain, is_cut, server_facts
 from inferonnx.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Channel:
             except ssl.SSLWantReadError:
                 self._feed((yield Flow(self._outgoing.read(), must_receive=True)))
             except ssl.SSLError as error:
-                if isinstance(error, ssl.SSLEOFError):
+                if is_cut(error):
                     raise self.lost() from error
                 raise explain(error, self.address) from error
 
@@ -159,9 +159,9 @@ class Channel:
             self.is_ended = True  # b"" is the server's close_notify
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLEOFError:
-            self.is_ended = self.is_cut = True
         except ssl.SSLError as error:
-            if not pieces:
+            if is_cut(error):
+                self.is_ended = self.is_cut = True
+            elif not pieces:
                 raise explain(error, self.address) from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -58,6 +58,8 @@ def make_context(settings: TlsSettings) -> ssl.SSLContext:
     )
     context.set_ciphers(CIPHERS_1_2)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    # Before 3.11.4 Python took an end without TLS's word for one with it: a cut as the whole.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.set_alpn_protocols([PROTOCOL])
     # What is given is trusted as it stands: a server's own certificate, or any of a chain.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -120,6 +122,14 @@ def server_facts(tls: ssl.SSLObject, address: ServerAddress) -> ServerFacts:
         public_key_hash=certificate_key_hash(certificate),
         tls_version=tls.version() or "",
     )
+
+
+def is_cut(error: ssl.SSLError) -> bool:
+    """Return whether the server left without TLS's word for the end.
+
+    Before 3.11.4 Python has no class of its own for it.
+    """
+    return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
 def explain(error: ssl.SSLError, address: ServerAddress) -> InferonnxError:

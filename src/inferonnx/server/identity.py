@@ -142,6 +142,8 @@ class Identity:
         context.set_ciphers(CIPHERS_1_2)
         # A ticket's key would open the traffic of the past. TLS 1.3 resumes nothing then.
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+        # Before 3.11.4 Python took an end without TLS's word for one with it.
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         context.num_tickets = 0
         context.set_alpn_protocols([protocol])
         try:
