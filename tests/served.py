@@ -8,6 +8,7 @@ import sys
 import time
 
 from inferonnx.control import TOKEN_RANDOM_BYTES, Role, config_lines, new_token
+from machine import tool
 
 PATIENCE_S = 60
 """No test waits for this long but to fail."""
@@ -100,7 +101,7 @@ class Served:
         """Return what curl makes of a request: headers and body, or its error."""
         token = [] if role is None else ["-H", f"Authorization: Bearer {self.token(role)}"]
         return subprocess.run(
-            ["curl", "-sS", "-i", "--cacert", self.ca, *token, *options, self.url + path],
+            [tool("curl"), "-sS", "-i", "--cacert", self.ca, *token, *options, self.url + path],
             capture_output=True,
             check=False,
             timeout=PATIENCE_S,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
+from machine import tool
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,7 +15,7 @@ _P256 = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 def openssl(*arguments: object, said: bytes = b"") -> bytes:
     """Return what `openssl` shows; raises when it fails."""
-    command = ["openssl", *map(str, arguments)]
+    command = [tool("openssl"), *map(str, arguments)]
     return subprocess.run(command, input=said, capture_output=True, check=True).stdout
 
 

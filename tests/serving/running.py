@@ -19,6 +19,7 @@ from inferonnx.server.limits import ConnectionLimits, HttpLimits
 from inferonnx.server.listener import Listener
 from inferonnx.server.messages import Reply
 from inferonnx.server.observer import Observer
+from machine import tool
 
 # Server and client are threads of one process here and hand over to each other all the
 # time; each time, the interpreter would wait for five milliseconds.
@@ -196,7 +197,7 @@ class Server:
 
     def curl(self, path="/", *options, check=True):
         done = subprocess.run(
-            ["curl", "-sS", "--cacert", str(self.ca), *options, self.url + path],
+            [tool("curl"), "-sS", "--cacert", str(self.ca), *options, self.url + path],
             capture_output=True,
             check=False,
             timeout=2 * PATIENCE_S,

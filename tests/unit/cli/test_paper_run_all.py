@@ -17,6 +17,7 @@ from inferonnx.errors import ExitCode
 from inferonnx.paper.configurations import BY_ID
 from inferonnx.report.results import checked_results
 from inferonnx.zoo import build
+from machine import package
 
 ROOT = Path(__file__).parents[3]
 NAME = "squeezenet1.0-7"
@@ -48,6 +49,7 @@ def processes_with(path):
 
 
 def test_interrupted_it_goes_on_where_it_was_and_leaves_all_files(zoo, tmp_path):
+    package("matplotlib")
     results = tmp_path / "results"
     started = subprocess.Popen(
         words(zoo, results), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True

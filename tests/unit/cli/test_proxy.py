@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from inferonnx.cli import main
+from machine import tool
 from served import PATIENCE_S
 
 
@@ -46,7 +47,9 @@ def start(served):
 
 def curl(*arguments):
     done = subprocess.run(
-        ["curl", "-sS", "--max-time", "30", *map(str, arguments)], capture_output=True, check=True
+        [tool("curl"), "-sS", "--max-time", "30", *map(str, arguments)],
+        capture_output=True,
+        check=True,
     )
     return json.loads(done.stdout)
 

@@ -14,6 +14,7 @@ from inferonnx.client.client import make_target
 from inferonnx.client.local import listening, parse_local
 from inferonnx.client.proxy import Proxy, ProxySettings
 from inferonnx.errors import AttestationError
+from machine import tool
 from scripted import PATIENCE_S, Certificate, answering
 
 
@@ -208,7 +209,7 @@ def test_curl_waits_for_its_continue(serve, start, tmp_path):
     proxy = start(serve(script))
     done = subprocess.run(
         [
-            *("curl", "-sS", "--max-time", "20", "-H", "Expect: 100-continue"),
+            *(tool("curl"), "-sS", "--max-time", "20", "-H", "Expect: 100-continue"),
             *("--data-binary", f"@{tmp_path / 'body'}", f"http://127.0.0.1:{proxy.port}/x"),
         ],
         capture_output=True,
@@ -232,7 +233,7 @@ def test_a_unix_socket_serves_curl(serve, start, tmp_path):
     path = tmp_path / "proxy.sock"
     start(serve(answering((200, b"by path"))), f"unix:{path}")
     done = subprocess.run(
-        ["curl", "-sS", "--max-time", "20", "--unix-socket", path, "http://whatever/x"],
+        [tool("curl"), "-sS", "--max-time", "20", "--unix-socket", path, "http://whatever/x"],
         capture_output=True,
         check=True,
     )

@@ -7,6 +7,7 @@ import pytest
 from inferonnx.client.messages import Request
 from inferonnx.client.tls import TlsSettings, make_context
 from inferonnx.errors import CertificateError, UnavailableError, UsageError
+from machine import tool
 from scripted import Certificate, answering
 
 
@@ -37,7 +38,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_a_folder_of_cas_is_taken(serve, connect, certificate, tmp_path):
     shutil.copy(certificate.ca, tmp_path / "ca.pem")
-    subprocess.run(["openssl", "rehash", tmp_path], check=True, capture_output=True)
+    subprocess.run([tool("openssl"), "rehash", tmp_path], check=True, capture_output=True)
     assert connect(serve(answering((200, b"yes"))), ca=tmp_path).perform(ask()).body == b"yes"
 
 
@@ -54,7 +55,17 @@ def test_a_key_alone_or_of_another_certificate_is_refused(tmp_path, certificate)
 def test_an_encrypted_key_asks_nobody(tmp_path, certificate):
     key = tmp_path / "key.pem"
     subprocess.run(
-        ["openssl", "pkey", "-in", certificate.both, "-aes256", "-passout", "pass:x", "-out", key],
+        [
+            tool("openssl"),
+            "pkey",
+            "-in",
+            certificate.both,
+            "-aes256",
+            "-passout",
+            "pass:x",
+            "-out",
+            key,
+        ],
         check=True,
         capture_output=True,
     )
@@ -75,7 +86,7 @@ def test_tls_1_2_is_spoken_only_where_it_is_allowed(serve, connect):
 def test_a_ca_signs_a_server(serve, connect, tmp_path):
     ca, leaf, request = tmp_path / "ca.pem", tmp_path / "leaf.pem", tmp_path / "leaf.csr"
     key, ca_key = tmp_path / "leaf.key", tmp_path / "ca.key"
-    new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    new = [tool("openssl"), "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
     def openssl(*arguments):
         subprocess.run(arguments, check=True, capture_output=True)
@@ -83,7 +94,7 @@ def test_a_ca_signs_a_server(serve, connect, tmp_path):
     openssl(*new, "-x509", "-subj", "/CN=ca", "-keyout", ca_key, "-out", ca)
     openssl(*new, "-subj", "/CN=leaf", "-keyout", key, "-out", request)
     (tmp_path / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
-    signing = ["openssl", "x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key]
+    signing = [tool("openssl"), "x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key]
     openssl(*signing, "-extfile", tmp_path / "ext", "-out", leaf)
 
     class Signed(Certificate):
@@ -112,7 +123,15 @@ def test_a_server_that_wants_a_certificate_gets_it(picky, connect, tmp_path):
     client, key = tmp_path / "client.pem", tmp_path / "client.key"
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *(
+                tool("openssl"),
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+            ),
             *("-nodes", "-subj", "/CN=client", "-keyout", key, "-out", client),
         ],
         check=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import shutil
 import ssl
 import subprocess
 import sys
@@ -20,13 +19,12 @@ from hypothesis import strategies as st
 
 from inferonnx.crypto import x509
 from inferonnx.errors import CertificateError, InferonnxError, UsageError
+from machine import tool
 
 NOW = 1_790_000_000
 DAY = 86_400
 RANDOM = bytes(range(16))
 NAMES = ("models.example.org", "*.example.org", "192.0.2.7", "2001:db8::7")
-
-openssl_is_there = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +44,9 @@ def made(key, names=NAMES, *, now_s=NOW, validity_s=90 * DAY, random=RANDOM):
 
 
 def openssl(*arguments, given=b""):
-    done = subprocess.run(["openssl", *arguments], input=given, capture_output=True, check=True)
+    done = subprocess.run(
+        [tool("openssl"), *arguments], input=given, capture_output=True, check=True
+    )
     return done.stdout
 
 
@@ -54,7 +54,6 @@ def der(pem):
     return ssl.PEM_cert_to_DER_cert(pem.decode())
 
 
-@openssl_is_there
 def test_openssl_reads_the_certificate_as_meant(certificate):
     text = openssl("x509", "-noout", "-text", given=certificate).decode()
     for line in (
@@ -73,7 +72,6 @@ def test_openssl_reads_the_certificate_as_meant(certificate):
     assert serial == "serial=01" + RANDOM.hex().upper()
 
 
-@openssl_is_there
 def test_openssl_sees_the_validity(certificate):
     out = openssl("x509", "-noout", "-startdate", "-enddate", given=certificate).decode()
     begin, end = (line.partition("=")[2] for line in out.splitlines())
@@ -81,7 +79,6 @@ def test_openssl_sees_the_validity(certificate):
     assert ssl.cert_time_to_seconds(end) == NOW + 90 * DAY
 
 
-@openssl_is_there
 def test_openssl_hashes_the_same_public_key(key, certificate):
     info = openssl("x509", "-noout", "-pubkey", given=certificate)
     digest = openssl("pkey", "-pubin", "-outform", "der", given=info)
@@ -89,7 +86,6 @@ def test_openssl_hashes_the_same_public_key(key, certificate):
     assert hashed == key.public_key_hash == x509.certificate_key_hash(der(certificate))
 
 
-@openssl_is_there
 def test_openssl_verifies_it_strictly(certificate, tmp_path):
     path = tmp_path / "c.pem"
     path.write_bytes(certificate)
@@ -101,7 +97,6 @@ def test_openssl_verifies_it_strictly(certificate, tmp_path):
         openssl("verify", *at, "-verify_hostname", "a.b", "-CAfile", str(path), str(path))
 
 
-@openssl_is_there
 def test_openssl_verifies_the_signing_request(key):
     request = x509.signing_request(key, NAMES)
     text = openssl("req", "-noout", "-text", "-verify", given=request).decode()
@@ -111,7 +106,6 @@ def test_openssl_verifies_the_signing_request(key):
     assert info == openssl("pkey", "-pubout", given=bytes(key.pem()))
 
 
-@openssl_is_there
 def test_a_ca_made_by_openssl_signs_the_request(key, tmp_path):
     ca, ca_key, request = (str(tmp_path / name) for name in ("ca.pem", "ca.key", "r.pem"))
     openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-nodes",
@@ -286,7 +280,6 @@ def signed(private, public=None):
     return builder.sign(private, digest)
 
 
-@openssl_is_there
 @pytest.mark.parametrize(
     "private",
     [
@@ -304,7 +297,6 @@ def test_keys_of_other_kinds_are_hashed_as_openssl_does(private):
     assert x509.certificate_key_hash(certificate) == hashed
 
 
-@openssl_is_there
 def test_a_key_in_compressed_form_is_refused(tmp_path):  # O-03
     path = str(tmp_path / "k.pem")
     new = openssl("genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")

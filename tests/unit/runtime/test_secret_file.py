@@ -1,5 +1,4 @@
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -9,8 +8,7 @@ import pytest
 from inferonnx.errors import UnavailableError
 from inferonnx.runtime import secret_file as module
 from inferonnx.runtime.secret_file import secret_file
-
-needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+from machine import tool
 
 USE = """
 import os, sys
@@ -24,7 +22,7 @@ with secret_file(b"the secret", folder=sys.argv[1]) as path:
 
 def without_memfd(folder):
     """Use a secret file where the kernel says that it has no memfd."""
-    command = ["strace", "-qq", "-f", "-o", "/dev/null", "-e", "trace=memfd_create"]
+    command = [tool("strace"), "-qq", "-f", "-o", "/dev/null", "-e", "trace=memfd_create"]
     command += ["-e", "inject=memfd_create:error=ENOSYS", sys.executable, "-c", USE, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -57,7 +55,6 @@ def test_it_is_overwritten_after_an_error_too():
     os.close(kept)
 
 
-@needs_strace
 def test_without_memfd_it_is_a_private_file_on_a_tmpfs():
     done = without_memfd("")
     assert done.returncode == 0, done.stderr
@@ -67,7 +64,6 @@ def test_without_memfd_it_is_a_private_file_on_a_tmpfs():
     assert not files("/dev/shm")
 
 
-@needs_strace
 def test_without_memfd_nothing_is_written_to_a_disk(tmp_path):
     if module._file_system(str(tmp_path)) in module._MEMORY_FILE_SYSTEMS:
         pytest.skip("temporary files are in memory here")

@@ -1,7 +1,6 @@
 """A connection as services use it: what comes, what goes, and who is held back."""
 
 import asyncio
-import shutil
 import socket
 import ssl
 import subprocess
@@ -11,6 +10,7 @@ import pytest
 
 from inferonnx.server.connection import ClientGoneError, Connection, Peer, ReceiveBuffer
 from inferonnx.server.limits import AHEAD_BYTES, FEED_BYTES, RECEIVE_BYTES, SEND_BYTES
+from machine import tool
 from serving.running import PATIENCE_S, until
 
 
@@ -263,10 +263,9 @@ def test_closing_throws_away_what_still_comes(pair):
     assert connection.received_bytes == 0
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl")
 def test_keys_may_be_updated_on_the_way(pair):
     server, _, _ = pair
-    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}"]
+    command = [tool("openssl"), "s_client", "-connect", f"127.0.0.1:{server.port}"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as client:
 
