@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inferonnx.crypto import Secret
-    from inferonnx.sealed import ValueInfo
+    from inferonnx.oip import ModelSignature
     from inferonnx.tensors import Tensor
 
 
@@ -17,8 +17,7 @@ class ModelFacts(NamedTuple):
 
     Attributes:
         name: Sealed name.
-        inputs: Declared inputs, in order; tensors all.
-        outputs: Declared outputs, in order; tensors all.
+        signature: What it takes and gives.
         least_bytes: Least share of memory in which it runs, for one call at a time.
         full_bytes: Share at which it streams nothing, all calls that may share a pass do,
             and the most rows of a batch or request have room; more has no use.
@@ -29,8 +28,7 @@ class ModelFacts(NamedTuple):
     """
 
     name: str
-    inputs: tuple[ValueInfo, ...]
-    outputs: tuple[ValueInfo, ...]
+    signature: ModelSignature
     least_bytes: int
     full_bytes: int
     pass_bytes: int
@@ -96,7 +94,9 @@ class Opener(Protocol):
 
         Raises:
             InferonnxError: The key is another model's, the file is not authentic, it
-                was sealed for another machine, or it can't be served.
+                was sealed for another machine.
+            UnsupportedError: It takes or gives what the protocol can't carry: it never
+                can be served.
         """
 
     def open(
