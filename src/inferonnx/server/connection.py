@@ -149,12 +149,12 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=0)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Offer the shared buffer, and little of it where nobody waits for much."""
+        """Offer of the shared buffer what is waited for, and little where nobody does."""
         del sizehint
-        is_waited_for = self._target is not None and len(self._target) > AHEAD_BYTES
-        if is_waited_for or self.is_closing:
+        if self.is_closing:
             return self._receive
-        return self._receive[: self.ahead_bytes]
+        n_wanted = 0 if self._target is None else len(self._target)
+        return self._receive[: max(n_wanted, self.ahead_bytes)]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Decrypt what came."""
@@ -226,15 +226,15 @@ class Connection(asyncio.BufferedProtocol):
         self._taken(len(data))
         return data
 
-    async def arrival(self, *, timeout_s: float | None = None) -> bool:
-        """Wait until there is something to read, and leave it; tell whether there is.
+    async def arrival(self, *, timeout_s: float | None = None) -> int:
+        """Wait until there is something to read, and leave it; return how much there is.
 
         Raises:
             TimeoutError: Nothing came in time.
         """
         if not self._ahead and not self.is_ended:
             await self._more(timeout_s)
-        return bool(self._ahead)
+        return len(self._ahead)
 
     async def read_into(self, view: memoryview, *, timeout_s: float | None = None) -> int:
         """Fill the beginning of `view`, as `read` does; return how much was filled.

@@ -119,12 +119,21 @@ class Opener(Protocol):
 
 
 class Reservation(Protocol):
-    """Bytes of the memory budget that are somebody's until they are released."""
+    """Bytes of the memory budget that are somebody's until they are released.
+
+    Attributes:
+        n_bytes: What it holds.
+        missing_bytes: What it was promised beyond that.
+    """
 
     n_bytes: int
+    missing_bytes: int
+
+    async def grow(self, n_bytes: int) -> None:
+        """Wait for so much of what was promised."""
 
     def try_grow(self, n_bytes: int) -> bool:
-        """Take more if it is free now; tell whether it worked."""
+        """Take more than was promised if it is free now; tell whether it worked."""
 
     def shrink(self, n_bytes: int) -> None:
         """Give some of it back."""
@@ -136,12 +145,11 @@ class Reservation(Protocol):
 class Ledger(Protocol):
     """The bytes that requests may hold at once."""
 
-    async def reserve(self, n_bytes: int) -> Reservation:
-        """Wait until so much is free; who holds something already must not.
+    async def reserve(self, n_bytes: int, *, at_once: int | None = None) -> Reservation:
+        """Wait until so much can be promised, and `at_once` (or all) of it is held.
+
+        Who holds something already must not.
 
         Raises:
             UsageError: It never will be.
         """
-
-    def try_reserve(self, n_bytes: int) -> Reservation | None:
-        """Return a reservation if there is room now, else None."""
