@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import h11
 
 from inferonnx.server.bodies import allocate, too_large
-from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.heads import END
 from inferonnx.server.limits import RECEIVE_BYTES
 from inferonnx.server.messages import HttpError
+from inferonnx.server.peer import ClientGoneError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

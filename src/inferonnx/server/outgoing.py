@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import h11
 
 from inferonnx.server import codings
-from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.incoming import Pace
 from inferonnx.server.limits import SEND_BYTES
+from inferonnx.server.peer import ClientGoneError
 from inferonnx.server.pieces import lots
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 
-from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.grpc.state import goodbye
 from inferonnx.server.incoming import Pace
 from inferonnx.server.limits import SEND_BYTES
+from inferonnx.server.peer import ClientGoneError
 from inferonnx.server.pieces import lots
 
 if TYPE_CHECKING:

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from inferonnx.errors import InferonnxError
-    from inferonnx.server.connection import Peer
     from inferonnx.server.grpc.commons import Commons
     from inferonnx.server.grpc.metadata import Fields
     from inferonnx.server.grpc.sender import Sender
     from inferonnx.server.grpc.windows import Windows
     from inferonnx.server.limits import HttpLimits
     from inferonnx.server.messages import ExchangeFigures
+    from inferonnx.server.peer import Peer
     from inferonnx.server.pieces import Bytes
     from inferonnx.server.ports import Ledger, Reservation
 
