@@ -33,6 +33,7 @@ class Holder:
 
     def __init__(self, loop, hold):
         self.leave = asyncio.Event()
+        self.comes = asyncio.Event()  # more of what it was promised is needed now
         self.held = None
         self.hold = hold
         self.task = loop.create_task(self._live())
@@ -93,6 +94,7 @@ class Machine(RuleBasedStateMachine):
 
 
 LEDGER_BYTES = 10
+SIZES = st.integers(1, LEDGER_BYTES)
 
 
 class LedgerMachine(Machine):
@@ -108,11 +110,34 @@ class LedgerMachine(Machine):
 
         self.begin(reserve, turns)
 
+    @rule(n=SIZES, at_once=SIZES, step=SIZES, turns=TURNS)
+    def reserve_in_steps(self, n, at_once, step, turns):
+        """Promise `n`, which is taken as it comes; who ends holds all of it."""
+
+        async def reserve(holder):
+            with await self.ledger.reserve(n, at_once=min(at_once, n)) as holder.held:
+                while holder.held.missing_bytes:
+                    await holder.comes.wait()
+                    holder.comes.clear()
+                    await holder.held.grow(min(step, holder.held.missing_bytes))
+                await holder.leave.wait()
+
+        self.begin(reserve, turns)
+
+    @precondition(lambda self: self.holding)
+    @rule(which=WHICH, turns=TURNS)
+    def more_comes(self, which, turns):
+        self.holding[which % len(self.holding)].comes.set()
+        self.loop.step(turns)
+
     @precondition(lambda self: self.holding)
     @rule(n=st.integers(0, LEDGER_BYTES), which=WHICH)
-    def grow(self, n, which):
+    def grow_beyond_the_promise(self, n, which):
         free = self.ledger.total_bytes - self.ledger.used_bytes
-        assert self.holding[which % len(self.holding)].held.try_grow(n) == (n <= free)
+        held = self.holding[which % len(self.holding)].held
+        are_all_whole = not any(holder.held.missing_bytes for holder in self.holding)
+        is_grown = held.try_grow(n)
+        assert n <= free if is_grown else n > free or not are_all_whole
 
     @precondition(lambda self: self.holding)
     @rule(n=st.integers(0, LEDGER_BYTES), which=WHICH, turns=TURNS)
@@ -132,6 +157,15 @@ class LedgerMachine(Machine):
     def requests_keep_to_their_sum(self):
         held = sum(holder.held.n_bytes for holder in self.holding)
         assert held <= self.ledger.used_bytes <= LEDGER_BYTES
+
+    def end(self):
+        """Whatever was promised can be had: all come to their end, in whichever order."""
+        for _ in range(LEDGER_BYTES * (len(self.holders) + 1)):
+            for holder in self.holders:
+                holder.comes.set()
+                holder.leave.set()
+            self.loop.step(3)
+        super().end()
 
     def teardown(self):
         with contextlib.closing(self.loop):

@@ -46,6 +46,7 @@ class Reply:
         frames.receive(self.data)
         while frames.prefix is not None:
             frames.begin(memoryview(bytearray(frames.prefix.n_bytes)))
+            frames.allow(frames.prefix.n_bytes)
             found.append(bytes(frames.finish()))
         return found
 

@@ -91,6 +91,19 @@ def patient(path: Path) -> Path:
     )
 
 
+def listed(path: Path) -> Path:
+    """Write a model whose input is a sequence: onnxruntime runs it, the protocol can't say it."""
+    return _saved(
+        path,
+        [
+            helper.make_node("Constant", [], ["first"], value_int=0),
+            helper.make_node("SequenceAt", ["secret_items", "first"], ["item"]),
+        ],
+        [helper.make_tensor_sequence_value_info("secret_items", TensorProto.FLOAT, [2])],
+        [helper.make_tensor_value_info("item", TensorProto.FLOAT, [2])],
+    )
+
+
 def extremes(rows: int = 2) -> dict[str, np.ndarray]:
     """Return inputs of `numbers`, by the protocol's name of the type."""
     found = {}

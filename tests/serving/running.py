@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 
-from inferonnx.errors import UsageError
 from inferonnx.server.http import HttpService
 from inferonnx.server.identity import TlsSettings, born_identity
+from inferonnx.server.ledger import Ledger
 from inferonnx.server.limits import ConnectionLimits, HttpLimits
 from inferonnx.server.listener import Listener
 from inferonnx.server.messages import Reply
@@ -29,51 +29,15 @@ PATIENCE_S = 30
 """No test waits for this long but to fail."""
 
 
-class Counted:
-    """A reservation of `Budget`."""
+class Budget(Ledger):
+    """The server's own ledger, which remembers the most that was held."""
 
-    def __init__(self, budget, n_bytes):
-        self.budget, self.n_bytes = budget, n_bytes
+    most_bytes = 0
 
-    def try_grow(self, n_bytes):
-        if self.budget.used + n_bytes > self.budget.total:
-            return False
-        self.budget.take(n_bytes)
-        self.n_bytes += n_bytes
-        return True
-
-    def shrink(self, n_bytes):
-        self.n_bytes -= n_bytes
-        self.budget.take(-n_bytes)
-
-    def release(self):
-        n_bytes, self.n_bytes = self.n_bytes, 0
-        self.budget.take(-n_bytes)
-
-
-class Budget:
-    """A ledger that fits the port: who asks waits until there is room."""
-
-    def __init__(self, total=1 << 40):
-        self.total, self.used, self.most = total, 0, 0
-        self.changed = asyncio.Event()
-
-    def take(self, n_bytes):
-        self.used += n_bytes
-        self.most = max(self.most, self.used)
-        self.changed.set()
-
-    async def reserve(self, n_bytes):
-        if n_bytes > self.total:
-            raise UsageError(f"the request takes {n_bytes} bytes of {self.total}")
-        while self.used + n_bytes > self.total:
-            self.changed.clear()
-            await self.changed.wait()
-        self.take(n_bytes)
-        return Counted(self, n_bytes)
-
-    def try_reserve(self, n_bytes):
-        return None
+    def take(self, one, n_bytes):
+        is_taken = super().take(one, n_bytes)
+        self.most_bytes = max(self.most_bytes, self.used_bytes)
+        return is_taken
 
 
 class Notes(Observer):
@@ -139,7 +103,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.complaints = []
         self.loop.set_exception_handler(lambda _, context: self.complaints.append(context))
-        self.budget = Budget()
+        self.budget = Budget(1 << 40)
         self._stop = asyncio.Event()
         service = self._service or HttpService(
             lambda exchange: self._handler(self, exchange),

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from inferonnx.control import NonceBook, ServerConfig
 from inferonnx.crypto import Secret
 from inferonnx.errors import EngineError
+from inferonnx.oip import make_signature
 from inferonnx.sealed import ValueInfo
 from inferonnx.server.context import Context
 from inferonnx.server.ledger import Ledger
@@ -39,10 +40,10 @@ class Engine:
     def facts(self, path, data_key, **_more):
         kind = os.path.basename(path)
         like = {"type": f"tensor({kind})", "shape": ("batch", None)}
+        value, result = ValueInfo(name="x", **like), ValueInfo(name="y", **like)
         return ModelFacts(
             name=kind,
-            inputs=(ValueInfo(name="x", **like),),
-            outputs=(ValueInfo(name="y", **like),),
+            signature=make_signature((value,), (result,)),
             least_bytes=MIB,
             full_bytes=MIB,
             pass_bytes=0,

@@ -6,6 +6,7 @@ opens one with a wiped key, and all that are open at a time keep to their sum.
 
 from inferonnx.crypto import Secret
 from inferonnx.errors import ModelError, TensorError
+from inferonnx.oip import make_signature
 from inferonnx.sealed import ValueInfo
 from inferonnx.server.ports import ModelFacts, Residency
 from inferonnx.tensors import DType, Tensor
@@ -20,7 +21,8 @@ def new_key():
 
 def facts(*, least=50, full=100, passes=0, batchable=True):
     value = ValueInfo(name="x", type="tensor(int64)", shape=("batch", None))
-    return ModelFacts("doubles", (value,), (value,), least, full, passes, batchable)
+    signature = make_signature((value,), (value,))
+    return ModelFacts("doubles", signature, least, full, passes, batchable)
 
 
 def numbers(*values, rows=None):

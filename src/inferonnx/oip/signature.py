@@ -30,6 +30,14 @@ if TYPE_CHECKING:
             """Its sizes; a symbol or None is any size, None instead of all any shape."""
 
 
+_KINDS = {
+    "seq": "a sequence",
+    "map": "a map",
+    "optional": "an optional value",
+    "sparse_tensor": "a sparse tensor",
+}
+"""What is no tensor, in words, by the beginning of its type."""
+
 ANY_SIZE = -1
 """How the protocol writes the size of an axis that is free."""
 
@@ -95,20 +103,22 @@ def make_signature(
         UnsupportedError: One is no tensor, or of a type that the protocol does not have.
     """
     return ModelSignature(
-        inputs=tuple(_spec(value) for value in inputs),
-        outputs=tuple(_spec(value) for value in outputs),
+        inputs=tuple(_spec(value, "input") for value in inputs),
+        outputs=tuple(_spec(value, "output") for value in outputs),
         max_batch_size=max_batch_size,
     )
 
 
-def _spec(value: Value) -> TensorSpec:
+def _spec(value: Value, role: str) -> TensorSpec:
     try:
         dtype = DType.of_type(value.type)
-    except TensorError as error:
+        datatype_of(dtype)
+    except (TensorError, UnsupportedError) as error:
+        kind = _KINDS.get(value.type.partition("(")[0], f"a {value.type}")
         raise UnsupportedError(
-            "the model has an input or output that is not a tensor, which the protocol can't carry"
+            f"the model has an {role} that is {kind}, which the protocol can't carry",
+            hint="Run it with `inferonnx run`, or export it with tensors that it can carry.",
         ) from error
-    datatype_of(dtype)
     shape = value.shape
     if shape is not None:
         shape = tuple(n if isinstance(n, int) and n >= 0 else ANY_SIZE for n in shape)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from inferonnx.app.host.serve import LEAST_REQUEST_BYTES, REQUEST_SHARE
+from inferonnx.app.host.division import LEAST_REQUEST_BYTES, REQUEST_SHARE
 from inferonnx.bench.served import Asker, ServerProcess, Serving
 from inferonnx.control import NEVER_S, TOKEN_RANDOM_BYTES, Role, config_lines, new_token
 from inferonnx.epc import major_faults, warm

@@ -73,7 +73,7 @@ class Answers:
 
         Raises:
             InvalidRequestError, NotFoundError: As `find`.
-            ModelNotReadyError: It is not ready.
+            ModelNotReadyError, UnsupportedError: It is not ready, or never can be.
         """
         view = self.find(name, version)
         return Target(view, self._context.models.signature(view))
@@ -121,9 +121,11 @@ class Answers:
 
         Raises:
             ModelNotReadyError: It is not, or can't be opened.
+            UnsupportedError: It never can be served.
         """
         view = self.find(name, "")
         if view.state != READY:
+            self._context.models.check_can_be_served(view)
             raise ModelNotReadyError(f"failed to load '{name}': {view.reason}")
         await self._context.models.open(name, view.stored.version)
 

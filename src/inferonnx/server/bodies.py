@@ -1,108 +1,173 @@
 """Memory for request bodies, counted before it is used.
 
-A body of known length has one buffer of just that size. Others grow: each time the
-buffer is full there is one of twice the size, and what is in it moves. The memory
-is mapped on its own, so that it goes back to the system with the last view of it,
-whatever else was allocated meanwhile.
+A body has one piece of memory, as long as it is or may become, of which it takes no more
+than it holds of its reservation: at most twice what has come. Pages that nothing was
+written to are not there. The memory is mapped on its own, so that it goes back to the
+system with the last view of it, whatever else was allocated meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import mmap
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from inferonnx.errors import UsageError
 from inferonnx.server.messages import HttpError
-from inferonnx.sizes import KIB, format_size
+from inferonnx.sizes import KIB, MIB, format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from typing import TypeVar
+
+    from inferonnx.server.pieces import Bytes
     from inferonnx.server.ports import Ledger, Reservation
 
-MAPPED_BYTES = 64 * KIB
-"""From here on a buffer is a mapping of its own: less would waste pages and system calls."""
+    T = TypeVar("T")
+
+PAGE_BYTES = 4 * KIB
+"""What a body holds of which next to nothing has come; up to here memory is no mapping of its
+own: less would waste pages and system calls."""
+
+HUGE_BYTES = 2 * MIB
+"""A huge page: where the system gives those unasked, a byte would take all of it."""
 
 FIRST_BYTES = 64 * KIB
-"""What a body of unknown length begins with."""
+"""What a body of unknown length is promised; beyond it there is memory or there is not."""
 
 RETRY_AFTER = ("Retry-After", "1")
 """Sent with 503: requests end within seconds."""
 
 
-async def reserve(ledger: Ledger, n_bytes: int, *, admission_s: float) -> Reservation:
-    """Wait for memory.
+async def reserve(
+    ledger: Ledger, n_bytes: int, *, admission_s: float, at_once: int | None = None
+) -> Reservation:
+    """Wait for memory: `at_once`, or all of it.
 
     Raises:
         HttpError: 413 when there never will be so much, 503 when it takes too long.
     """
     try:
-        async with asyncio.timeout(admission_s):
-            return await ledger.reserve(n_bytes)
+        return await _within(admission_s, ledger.reserve(n_bytes, at_once=at_once))
     except UsageError as error:
         raise HttpError(413, error.message) from error
-    except TimeoutError as error:
-        raise HttpError(
-            503, "the server's memory is in use by other requests", headers=(RETRY_AFTER,)
-        ) from error
 
 
 def allocate(n_bytes: int) -> memoryview:
-    """Return zeroed memory of its own, at least one byte."""
-    if n_bytes < MAPPED_BYTES:
-        return memoryview(bytearray(max(n_bytes, 1)))[:n_bytes]
-    return memoryview(mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    """Return zeroed memory of its own.
+
+    Raises:
+        MemoryError: The system has no room for the mapping.
+    """
+    if n_bytes <= PAGE_BYTES:
+        return memoryview(bytearray(n_bytes))
+    try:
+        mapped = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError from error
+    if n_bytes >= HUGE_BYTES:
+        with suppress(OSError):  # a kernel without huge pages
+            mapped.madvise(mmap.MADV_NOHUGEPAGE)
+    return memoryview(mapped)
 
 
-class GrowingBody:
-    """A body whose length shows at its end.
+def first_bytes(n_bytes: int, n_came: int) -> int:
+    """Return what a body of `n_bytes` may hold when `n_came` of it have come."""
+    return min(n_bytes, max(2 * n_came, PAGE_BYTES))
+
+
+class Body:
+    """A body that takes its memory as it comes.
 
     Attributes:
-        n_bytes: Appended so far.
+        memory: All that it may become.
+        n_held: Bytes of `memory` that may be written to.
+        n_bytes: Appended so far; whoever writes to `memory` keeps its own count.
     """
 
-    def __init__(self, reservation: Reservation, *, limit_bytes: int) -> None:
-        """Begin with `FIRST_BYTES`, which `reservation` holds beside whatever else.
+    def __init__(
+        self,
+        reservation: Reservation,
+        *,
+        most_bytes: int,
+        n_held: int,
+        beside_bytes: int = 0,
+        admission_s: float,
+    ) -> None:
+        """Begin with part of what the reservation holds.
 
         Args:
-            reservation: Grows and shrinks with the buffer.
-            limit_bytes: Most that the body may have.
+            reservation: Of this body, and of what is beside it.
+            most_bytes: Most that it may become.
+            n_held: What the reservation holds for it.
+            beside_bytes: Part of the promise that is for something else.
+            admission_s: Longest wait for memory at a time.
         """
         self._reservation = reservation
-        self._limit = limit_bytes
-        self._memory = allocate(FIRST_BYTES)
+        self._beside_bytes = beside_bytes
+        self._admission_s = admission_s
+        self.memory = allocate(most_bytes)
+        self.n_held = n_held
         self.n_bytes = 0
 
-    def append(self, data: bytes | bytearray | memoryview) -> None:
+    async def hold(self, n_bytes: int) -> None:
+        """Wait until at least `n_bytes` are held, of which all but the last have come.
+
+        What was promised is waited for, and anything beyond only tried.
+
+        Raises:
+            HttpError: 503, there is no memory.
+        """
+        if n_bytes <= self.n_held:
+            return
+        more = first_bytes(len(self.memory), n_bytes) - self.n_held
+        promised = min(more, max(0, self._reservation.missing_bytes - self._beside_bytes))
+        await self._grow(promised)
+        self.n_held += promised
+        for beyond in (more - promised, n_bytes - self.n_held):
+            if beyond <= 0 or self._reservation.try_grow(beyond):
+                self.n_held += max(0, beyond)
+                return
+        raise _no_memory()
+
+    async def append(self, data: Bytes) -> None:
         """Add bytes.
 
         Raises:
-            HttpError: 413 beyond the limit, 503 when there is no memory for more.
+            HttpError: 413 beyond its most, 503 when there is no memory for more.
         """
         end = self.n_bytes + len(data)
-        if end > self._limit:
-            raise too_large(self._limit)
-        if end > len(self._memory):
-            self._grow(max(end, 2 * len(self._memory)))
-        self._memory[self.n_bytes : end] = data
+        if end > len(self.memory):
+            raise too_large(len(self.memory))
+        await self.hold(end)
+        self.memory[self.n_bytes : end] = data
         self.n_bytes = end
 
-    def finish(self) -> memoryview:
-        """Return the body."""
-        return self._memory[: self.n_bytes]
+    async def hold_rest(self) -> None:
+        """Wait for all that was promised: the body is there, and what is beside it comes.
 
-    def _grow(self, n_bytes: int) -> None:
-        size = min(n_bytes, max(self._limit, FIRST_BYTES))
-        if not self._reservation.try_grow(size):
-            raise HttpError(
-                503, "the server's memory is in use by other requests", headers=(RETRY_AFTER,)
-            )
-        grown = allocate(size)
-        grown[: self.n_bytes] = self._memory[: self.n_bytes]
-        freed = len(self._memory)
-        self._memory = grown
-        self._reservation.shrink(freed)
+        Raises:
+            HttpError: 503, there is no memory.
+        """
+        await self._grow(self._reservation.missing_bytes)
+
+    async def _grow(self, n_bytes: int) -> None:
+        await _within(self._admission_s, self._reservation.grow(n_bytes))
 
 
 def too_large(limit_bytes: int) -> HttpError:
     """Return the error that says what the limit is."""
     return HttpError(413, f"the request's body is larger than {format_size(limit_bytes)}")
+
+
+async def _within(admission_s: float, waiting: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(admission_s):
+            return await waiting
+    except TimeoutError as error:
+        raise _no_memory() from error
+
+
+def _no_memory() -> HttpError:
+    return HttpError(503, "the server's memory is in use by other requests", headers=(RETRY_AFTER,))

@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from inferonnx.server.limits import (
@@ -30,31 +29,14 @@ from inferonnx.server.limits import (
     RECEIVE_BYTES,
     RECORD_BYTES,
 )
+from inferonnx.server.peer import ClientGoneError, Peer
 from inferonnx.server.pieces import lots
+from inferonnx.server.waiter import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from inferonnx.server.pieces import Bytes
-
-
-class ClientGoneError(Exception):
-    """The client has left, or was cut off; there is nobody to answer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """Who is at the other end.
-
-    Attributes:
-        address: IP address as text.
-        port: Its TCP port.
-        certificate_der: The certificate that the client showed and that was verified.
-    """
-
-    address: str
-    port: int
-    certificate_der: bytes | None = None
 
 
 class ReceiveBuffer:
@@ -130,8 +112,8 @@ class Connection(asyncio.BufferedProtocol):
         self._ahead = bytearray()
         self._target: memoryview | None = None
         self._filled = 0
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
+        self._reader = Waiter()
+        self._writer = Waiter()
         self._on_end: asyncio.Event | None = None
         self._error: ssl.SSLError | None = None
         self._is_open = False  # the handshake is done
@@ -149,12 +131,12 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=0)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Offer the shared buffer, and little of it where nobody waits for much."""
+        """Offer of the shared buffer what is waited for, and little where nobody does."""
         del sizehint
-        is_waited_for = self._target is not None and len(self._target) > AHEAD_BYTES
-        if is_waited_for or self.is_closing:
+        if self.is_closing:
             return self._receive
-        return self._receive[: self.ahead_bytes]
+        n_wanted = 0 if self._target is None else len(self._target)
+        return self._receive[: max(n_wanted, self.ahead_bytes)]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Decrypt what came."""
@@ -182,7 +164,7 @@ class Connection(asyncio.BufferedProtocol):
         del exc
         self._is_lost = True
         self._end()
-        self._wake_writer()
+        self._writer.wake()
 
     def pause_writing(self) -> None:
         """Let `drain` wait."""
@@ -191,7 +173,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Let `drain` go on."""
         self._is_full = False
-        self._wake_writer()
+        self._writer.wake()
 
     # What the server calls.
 
@@ -212,7 +194,7 @@ class Connection(asyncio.BufferedProtocol):
                 raise self._error
             if self.is_ended:
                 raise ClientGoneError
-            await self._more(None)
+            await self._reader.wait(None)
 
     async def read(self, *, timeout_s: float | None = None) -> bytes:
         """Return what the client sent, as soon as there is something; b"" at its end.
@@ -221,20 +203,20 @@ class Connection(asyncio.BufferedProtocol):
             TimeoutError: Nothing came in time.
         """
         if not self._ahead and not self.is_ended:
-            await self._more(timeout_s)
+            await self._reader.wait(timeout_s)
         data = bytes(self._ahead)
         self._taken(len(data))
         return data
 
-    async def arrival(self, *, timeout_s: float | None = None) -> bool:
-        """Wait until there is something to read, and leave it; tell whether there is.
+    async def arrival(self, *, timeout_s: float | None = None) -> int:
+        """Wait until there is something to read, and leave it; return how much there is.
 
         Raises:
             TimeoutError: Nothing came in time.
         """
         if not self._ahead and not self.is_ended:
-            await self._more(timeout_s)
-        return bool(self._ahead)
+            await self._reader.wait(timeout_s)
+        return len(self._ahead)
 
     async def read_into(self, view: memoryview, *, timeout_s: float | None = None) -> int:
         """Fill the beginning of `view`, as `read` does; return how much was filled.
@@ -255,14 +237,14 @@ class Connection(asyncio.BufferedProtocol):
             return 0
         self._target, self._filled = view, 0
         try:
-            await self._more(timeout_s)
+            await self._reader.wait(timeout_s)
             return self._filled
         finally:
             self._target = None
 
     def interrupt(self) -> None:
         """Let a `read` that waits return b"" now, though the client has not left."""
-        self._wake_reader()
+        self._reader.wake()
 
     def unread(self, data: bytes | bytearray) -> None:
         """Put back what was read too much; the next `read` returns it first."""
@@ -298,11 +280,7 @@ class Connection(asyncio.BufferedProtocol):
             TimeoutError: The client does not read.
         """
         if self._is_full and not self._is_lost:
-            self._writer = self._loop.create_future()
-            try:
-                await _wait(self._loop, self._writer, timeout_s)
-            finally:
-                self._writer = None
+            await self._writer.wait(timeout_s)
         if self._is_lost:
             raise ClientGoneError
 
@@ -361,7 +339,7 @@ class Connection(asyncio.BufferedProtocol):
             self.peer = Peer(
                 address=self.peer.address, port=self.peer.port, certificate_der=certificate
             )
-        self._wake_reader()
+        self._reader.wake()
 
     def _decrypt(self) -> None:
         """Decrypt until more is needed (SSLWantReadError) or the client closes."""
@@ -378,7 +356,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._end()
                 return
             self.received_bytes += n
-            self._wake_reader()
+            self._reader.wake()
 
     def _flush(self) -> None:
         if self._outgoing.pending and not self._is_lost:
@@ -388,15 +366,7 @@ class Connection(asyncio.BufferedProtocol):
         self.is_ended = True
         if self._on_end is not None:
             self._on_end.set()
-        self._wake_reader()
-
-    async def _more(self, timeout_s: float | None) -> None:
-        """Wait until there is more in the store or the target, or the client has left."""
-        self._reader = self._loop.create_future()
-        try:
-            await _wait(self._loop, self._reader, timeout_s)
-        finally:
-            self._reader = None
+        self._reader.wake()
 
     def _taken(self, n_bytes: int) -> None:
         """Forget the first bytes of the store, and receive again if it is low."""
@@ -407,14 +377,6 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_paused and len(self._ahead) < AHEAD_BYTES and not self._is_lost:
             self._is_paused = False
             self._transport.resume_reading()
-
-    def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    def _wake_writer(self) -> None:
-        if self._writer is not None and not self._writer.done():
-            self._writer.set_result(None)
 
     def _say_goodbye(self) -> None:
         if self._is_open and self._error is None:
@@ -431,24 +393,6 @@ class Connection(asyncio.BufferedProtocol):
         while not self.is_ended and self._loop.time() < end_s:
             self._filled = 0  # now counts what is thrown away
             with suppress(TimeoutError):
-                await self._more(linger_s)
+                await self._reader.wait(linger_s)
             if self._filled < RECEIVE_BYTES:
                 return
-
-
-async def _wait(
-    loop: asyncio.AbstractEventLoop, future: asyncio.Future[None], timeout_s: float | None
-) -> None:
-    """Wait for `future`; a timer of its own costs a fifth of `asyncio.timeout`."""
-    if timeout_s is None or future.done():
-        return await future
-    timer = loop.call_later(timeout_s, _expire, future)
-    try:
-        await future
-    finally:
-        timer.cancel()
-
-
-def _expire(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_exception(TimeoutError())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from inferonnx.server.bodies import FIRST_BYTES, GrowingBody, allocate, reserve, too_large
+from inferonnx.server.bodies import FIRST_BYTES, Body, first_bytes, reserve, too_large
 from inferonnx.server.codings import Inflater, request_coding
 from inferonnx.server.messages import HttpError
 from inferonnx.sizes import format_size
@@ -64,9 +64,9 @@ class Exchange:
     ) -> memoryview:
         """Return the body, decoded if it was compressed.
 
-        Its memory is reserved before it is read, and not before its first byte has come:
-        who announces a body and sends nothing holds none. The reservation is released when
-        the reply is sent; a handler that is done with the body sooner may do it.
+        Its memory is promised when its first byte has come, and held as it comes: who
+        announces a body and sends little of it holds little. The reservation is released
+        when the reply is sent; a handler that is done with the body sooner may do it.
 
         Args:
             ledger: Whose memory it is.
@@ -83,35 +83,43 @@ class Exchange:
         length = self._incoming.length
         if length is not None and length > limit:
             raise too_large(limit)
-        pace = self._incoming.pace
-        pace.total_s = self._limits.body_s
-        await self._incoming.begun()
-        if coding or length is None:
-            reservation = await self.reserve(ledger, FIRST_BYTES + beside_bytes)
-            pace.begin_again(self._limits.stall_s)
-            body = await self._read_into(GrowingBody(reservation, limit_bytes=limit), coding, limit)
+        self._incoming.pace.most_s = self._limits.grace_s
+        self._incoming.pace.total_s = self._limits.body_s
+        n_came = await self._incoming.begun()
+        is_whole = length is not None and not coding
+        most = length if length is not None and not coding else limit
+        promised = most if is_whole else min(FIRST_BYTES, most)
+        n_held = first_bytes(promised, n_came if is_whole else 1)
+        body = Body(
+            await self.reserve(ledger, promised + beside_bytes, at_once=n_held),
+            most_bytes=most,
+            n_held=n_held,
+            beside_bytes=beside_bytes,
+            admission_s=self._limits.admission_s,
+        )
+        if is_whole:
+            await self._fill(body)
         else:
-            # Slower than this it would not end in time either, and would only hold memory that
-            # others wait for: who announces much and sends little is told at once.
-            pace.hasten(length / self._limits.body_s)
-            await self.reserve(ledger, length + beside_bytes)
-            pace.begin_again(self._limits.stall_s)
-            body = allocate(length)
-            await self._incoming.fill(body)
+            await self._append(body, coding)
+        await body.hold_rest()
         self._note_received()
-        return body
+        return body.memory if is_whole else body.memory[: body.n_bytes]
 
-    async def reserve(self, ledger: Ledger, n_bytes: int) -> Reservation:
-        """Wait for memory that the handler will hold; released after the reply.
+    async def reserve(
+        self, ledger: Ledger, n_bytes: int, *, at_once: int | None = None
+    ) -> Reservation:
+        """Wait for memory that the handler will hold, by default for all of it.
 
-        A handler reserves once, by this or by `read_body`.
+        It is released after the reply. A handler reserves once, by this or by `read_body`.
 
         Raises:
             HttpError: 413 when there never will be so much, 503 when it takes too long.
         """
         if self.reservation is not None:
             raise RuntimeError("a body is read once")
-        self.reservation = await reserve(ledger, n_bytes, admission_s=self._limits.admission_s)
+        self.reservation = await reserve(
+            ledger, n_bytes, at_once=at_once, admission_s=self._limits.admission_s
+        )
         return self.reservation
 
     async def chunks(self, *, limit_bytes: int | None = None) -> AsyncGenerator[memoryview, None]:
@@ -139,20 +147,31 @@ class Exchange:
         if self.reservation is not None:
             self.reservation.release()
 
-    async def _read_into(self, body: GrowingBody, coding: str, limit: int) -> memoryview:
-        if not coding:
-            async for view in self._incoming.stream(limit, n_chunks=self._limits.n_chunks):
-                body.append(view)
-            return body.finish()
-        inflater = Inflater()
+    async def _fill(self, body: Body) -> None:
+        """Read a body of known length."""
+        length, at = len(body.memory), 0
+        # Slower than this it would not end in time either, and would only hold memory that
+        # others wait for: who announces much and sends little is told at once.
+        self._incoming.pace.hasten(length / self._limits.body_s)
+        while at < length:
+            await body.hold(at + 1)
+            await self._incoming.fill(body.memory[at : body.n_held])
+            at = body.n_held
+
+    async def _append(self, body: Body, coding: str) -> None:
+        """Read a body whose length shows at its end."""
+        limit, inflater = len(body.memory), Inflater() if coding else None
         async for view in self._incoming.stream(limit, n_chunks=self._limits.n_chunks):
+            if inflater is None:
+                await body.append(view)
+                continue
             for piece in inflater.inflate(view):
                 if body.n_bytes + len(piece) > limit:
                     raise HttpError(400, f"the body inflates to more than {format_size(limit)}")
-                body.append(piece)
+                await body.append(piece)
                 await asyncio.sleep(0)  # a bomb must not hold up the others
-        inflater.finish()
-        return body.finish()
+        if inflater is not None:
+            inflater.finish()
 
     def _note_received(self) -> None:
         self.figures.received_s = asyncio.get_running_loop().time()

@@ -22,7 +22,8 @@ from inferonnx.oip import (
     encode_infer_response,
     parse_infer_request,
 )
-from inferonnx.server.connection import ClientGoneError, Connection, Peer, ReceiveBuffer
+from inferonnx.server.connection import Connection, ReceiveBuffer
+from inferonnx.server.peer import ClientGoneError, Peer
 from inferonnx.tensors import DType, Tensor
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ import h11
 from inferonnx.server.messages import Head, HttpError
 
 if TYPE_CHECKING:
-    from inferonnx.server.connection import Peer
     from inferonnx.server.limits import HttpLimits
+    from inferonnx.server.peer import Peer
 
 END = b"\r\n\r\n"
 """What ends a head."""

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.exchange import Exchange
 from inferonnx.server.heads import END, check_partial, parse_head
 from inferonnx.server.incoming import Incoming
 from inferonnx.server.messages import ExchangeFigures, HttpError, Reply, error_reply
 from inferonnx.server.observer import Observer
 from inferonnx.server.outgoing import send_reply
+from inferonnx.server.peer import ClientGoneError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

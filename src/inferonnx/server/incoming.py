@@ -7,15 +7,16 @@ would copy each byte three times. Chunks go through h11.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 import h11
 
 from inferonnx.server.bodies import allocate, too_large
-from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.heads import END
 from inferonnx.server.limits import RECEIVE_BYTES
 from inferonnx.server.messages import HttpError
+from inferonnx.server.peer import ClientGoneError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,28 +34,32 @@ class Pace:
     Only time that is spent waiting for the client counts.
 
     Attributes:
+        n_bytes: What has moved.
         total_s: Longest in all, however much moves.
+        most_s: Longest at a time, however much has moved before.
     """
 
-    __slots__ = ("_grace_s", "_rate", "_waited_s", "n_bytes", "total_s")
+    __slots__ = ("_rate", "_saved_s", "_waited_s", "most_s", "n_bytes", "total_s")
 
-    def __init__(self, limits: HttpLimits, *, grace_s: float | None = None) -> None:
+    def __init__(
+        self,
+        limits: HttpLimits,
+        *,
+        grace_s: float | None = None,
+        most_s: float = math.inf,
+        total_s: float = math.inf,
+    ) -> None:
         """Begin with nothing moved, by default with the start that a body has."""
-        self._grace_s = limits.grace_s if grace_s is None else grace_s
+        self._saved_s = limits.grace_s if grace_s is None else grace_s
         self._rate: float = limits.bytes_per_s
         self._waited_s = 0.0
         self.n_bytes = 0
-        self.total_s = float("inf")
+        self.most_s, self.total_s = most_s, total_s
 
     @property
     def left_s(self) -> float:
         """Time until patience ends."""
-        earned = self._grace_s + self.n_bytes / self._rate
-        return max(0.0, min(earned, self.total_s) - self._waited_s)
-
-    def begin_again(self, grace_s: float) -> None:
-        """Give so much time from now on, besides that for what moves."""
-        self._grace_s = grace_s + self._waited_s - self.n_bytes / self._rate
+        return max(0.0, min(self._saved_s, self.most_s, self.total_s - self._waited_s))
 
     def hasten(self, bytes_per_s: float) -> None:
         """Expect at least so much."""
@@ -64,6 +69,7 @@ class Pace:
         """Count what moved, and the wait for it."""
         self.n_bytes += n_bytes
         self._waited_s += waited_s
+        self._saved_s = min(self._saved_s, self.most_s) - waited_s + n_bytes / self._rate
 
 
 class Incoming:
@@ -100,24 +106,27 @@ class Incoming:
         is_coming = not self._waits_for_continue
         return is_coming and self._left is not None and self._left <= self._limits.discard_bytes
 
-    async def begun(self) -> None:
-        """Wait until the first byte has come, if there is to be one; it is not read.
+    async def begun(self) -> int:
+        """Wait until the first byte has come, if there is to be one; tell how many there are.
+
+        They are not read.
 
         Raises:
             HttpError: 408.
             ClientGoneError: The client left instead.
         """
         if self.is_read:
-            return
+            return 0
         self._go_on()
         asked_s = self._loop.time()
         try:
-            has_come = await self._connection.arrival(timeout_s=self.pace.left_s)
+            n_there = await self._connection.arrival(timeout_s=self.pace.left_s)
         except TimeoutError as error:
             raise _too_slow() from error
-        if not has_come:
+        if not n_there:
             raise ClientGoneError
         self.pace.note(0, self._loop.time() - asked_s)
+        return n_there
 
     async def discard(self) -> None:
         """Read what is left, and forget it."""
@@ -125,9 +134,9 @@ class Incoming:
             pass
 
     async def fill(self, memory: memoryview) -> None:
-        """Read a body of known length into memory of that length."""
+        """Read the next part of a body of known length, as long as `memory`."""
         at = 0
-        while self._left:
+        while at < len(memory):
             at += await self._receive(memory[at:])
 
     async def stream(

@@ -1,18 +1,22 @@
 """The bytes that requests may hold at once.
 
-Who asks for more than is free waits, first come first served, so that a large
-request is not overtaken for ever by small ones. A request reserves once, before
-its body is read, for everything that it will hold; who already holds something
-may only try, never wait: then no two requests can wait for each other. Who holds
-something already may overtake those that wait: refusing it would help nobody, and
-there are only so many, since nobody new comes in before them.
+A request is promised all that it will hold before its body is read, and takes it as its
+body comes. More may be promised than there is. Rules of this file:
+
+- Nothing is taken from which not all that have begun could end, one after the other, each
+  with all that it was promised (the banker's algorithm): so no two wait for each other.
+- Who has begun comes before who has not: nobody new would come in before it anyway.
+- Nobody new passes one for which there is no room, so that a large request is not overtaken
+  for ever by small ones. Who waits because others' promises are still out is passed: a body
+  that has hardly begun must not hold up those that fit beside it.
+- What goes beyond a promise is only tried for, never waited for. Who has all that it was
+  promised waits for nobody, and counts as one that ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import UsageError
 from inferonnx.sizes import format_size
@@ -22,12 +26,18 @@ if TYPE_CHECKING:
 
 
 class Reservation:
-    """Bytes that are somebody's until `release`, or the end of a `with`."""
+    """Bytes that are somebody's until `release`, or the end of a `with`.
 
-    def __init__(self, ledger: Ledger, n_bytes: int) -> None:
-        """Hold what the ledger has already counted."""
+    Attributes:
+        n_bytes: What it holds.
+        missing_bytes: What it was promised beyond that.
+    """
+
+    def __init__(self, ledger: Ledger, promised_bytes: int) -> None:
+        """Begin with nothing of what is promised."""
         self._ledger = ledger
-        self.n_bytes = n_bytes
+        self.n_bytes = 0
+        self.missing_bytes = promised_bytes
 
     def __enter__(self) -> Self:
         """Return the reservation, which `with` releases."""
@@ -36,12 +46,25 @@ class Reservation:
     def __exit__(self, *_exception: object) -> None:
         self.release()
 
+    async def grow(self, n_bytes: int) -> None:
+        """Take so much of what was promised, as soon as all that have begun can still end.
+
+        Raises:
+            ValueError: It was not promised so much: a bug of the caller's.
+        """
+        if not 0 <= n_bytes <= self.missing_bytes:
+            raise ValueError(f"{self.missing_bytes} bytes are missing, not {n_bytes}")
+        if not self._ledger.take(self, n_bytes):
+            await self._ledger.turn(self, n_bytes)
+
     def try_grow(self, n_bytes: int) -> bool:
-        """Take `n_bytes` more if they are free; tell whether it worked."""
-        if not self._ledger.take(n_bytes):
-            return False
-        self.n_bytes += n_bytes
-        return True
+        """Take `n_bytes` beyond the promise if they are free; tell whether it worked."""
+        _check(n_bytes)
+        self.missing_bytes += n_bytes
+        if self._ledger.take(self, n_bytes):
+            return True
+        self.missing_bytes -= n_bytes
+        return False
 
     def shrink(self, n_bytes: int) -> None:
         """Give `n_bytes` of it back.
@@ -52,11 +75,20 @@ class Reservation:
         if not 0 <= n_bytes <= self.n_bytes:
             raise ValueError(f"a reservation of {self.n_bytes} bytes can't give {n_bytes} back")
         self.n_bytes -= n_bytes
-        self._ledger.give(n_bytes)
+        self._ledger.gave(self, n_bytes)
 
     def release(self) -> None:
-        """Give all of it back; again does nothing."""
+        """Give all of it back, and the promise; again does nothing."""
+        self.missing_bytes = 0
         self.shrink(self.n_bytes)
+
+
+class _Place(NamedTuple):
+    """Who waits, for how much of what it was promised."""
+
+    one: Reservation
+    n_bytes: int
+    turn: asyncio.Future[None]
 
 
 class Ledger:
@@ -66,18 +98,23 @@ class Ledger:
         """Begin with nothing reserved."""
         self.total_bytes = total_bytes
         self.used_bytes = 0
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._growing: set[Reservation] = set()  # begun, and not yet all that was promised
+        self._waiting: list[_Place] = []
 
     @property
     def n_waiting(self) -> int:
         """How many wait."""
         return len(self._waiting)
 
-    async def reserve(self, n_bytes: int) -> Reservation:
-        """Return a reservation as soon as there is room.
+    async def reserve(self, n_bytes: int, *, at_once: int | None = None) -> Reservation:
+        """Return a reservation as soon as it can begin.
+
+        Args:
+            n_bytes: What is promised.
+            at_once: What is taken of it to begin with; all of it where this is not given.
 
         Raises:
-            UsageError: There never will be: it is more than the total.
+            UsageError: There never will be so much: it is more than the total.
         """
         _check(n_bytes)
         if n_bytes > self.total_bytes:
@@ -86,57 +123,93 @@ class Ledger:
                 f"hold {format_size(self.total_bytes)}",
                 hint="Send less at once, or serve with more memory.",
             )
-        if self._waiting or not self.take(n_bytes):
-            await self._wait(n_bytes)
-        return Reservation(self, n_bytes)
+        found = self.try_reserve(n_bytes, at_once=at_once)
+        if found is not None:
+            return found
+        one = Reservation(self, n_bytes)
+        try:
+            await self.turn(one, n_bytes if at_once is None else at_once)
+        except BaseException:
+            one.release()  # it may have been granted in the moment of the interrupt
+            raise
+        return one
 
-    def try_reserve(self, n_bytes: int) -> Reservation | None:
-        """Return a reservation if there is room now and nobody waits, else None."""
-        if self._waiting or not self.take(n_bytes):
-            return None
-        return Reservation(self, n_bytes)
-
-    def take(self, n_bytes: int) -> bool:
-        """Count `n_bytes` as used if they are free, whoever waits; tell whether they were.
-
-        Raises:
-            ValueError: `n_bytes` is negative: a bug of the caller's.
-        """
+    def try_reserve(self, n_bytes: int, *, at_once: int | None = None) -> Reservation | None:
+        """Return a reservation if it can begin now, and passes nobody for whom there is no room."""
         _check(n_bytes)
+        one = Reservation(self, n_bytes)
+        is_passing = any(map(self._has_no_room, self._waiting))
+        is_taken = not is_passing and self.take(one, n_bytes if at_once is None else at_once)
+        return one if is_taken else None
+
+    def take(self, one: Reservation, n_bytes: int) -> bool:
+        """Count so much of a promise as held if that is safe now; tell whether it was."""
         if self.used_bytes + n_bytes > self.total_bytes:
             return False
-        self.used_bytes += n_bytes
-        return True
+        self._move(one, n_bytes)
+        if self._can_all_end():
+            return True
+        self._move(one, -n_bytes)
+        return False
 
-    def give(self, n_bytes: int) -> None:
-        """Count `n_bytes` as free again."""
-        self.used_bytes -= n_bytes
-        self._grant()
-
-    async def _wait(self, n_bytes: int) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = (n_bytes, turn)
+    async def turn(self, one: Reservation, n_bytes: int) -> None:
+        """Wait until so much of a promise is counted as held."""
+        place = _Place(one, n_bytes, asyncio.get_running_loop().create_future())
         self._waiting.append(place)
         try:
-            await turn
+            await place.turn
         except BaseException:
-            if turn.done() and not turn.cancelled():
-                self.give(n_bytes)  # granted in the moment of the interrupt
-            elif place in self._waiting:
+            if place in self._waiting:
                 self._waiting.remove(place)
                 self._grant()  # whoever waited behind this one may fit
             raise
 
+    def gave(self, one: Reservation, n_bytes: int) -> None:
+        """Count `n_bytes` as free again, which `one` does not hold any more."""
+        self.used_bytes -= n_bytes
+        self._note(one)
+        self._grant()
+
     def _grant(self) -> None:
-        while self._waiting:
-            n_bytes, turn = self._waiting[0]
+        """Serve those that wait, in their order, as the rules above say."""
+        is_full = False
+        for place in tuple(self._waiting):
             # A cancelled one is on its way to leave: nothing is counted for it.
-            if not turn.cancelled():
-                if self.used_bytes + n_bytes > self.total_bytes:
-                    return
-                self.used_bytes += n_bytes
-                turn.set_result(None)
-            self._waiting.popleft()
+            if place.turn.done() or (is_full and not place.one.n_bytes):
+                continue
+            if self._has_no_room(place):
+                is_full = True
+            elif self.take(place.one, place.n_bytes):
+                self._waiting.remove(place)
+                place.turn.set_result(None)
+
+    def _has_no_room(self, place: _Place) -> bool:
+        is_over = place.turn.done()
+        return not is_over and self.used_bytes + place.n_bytes > self.total_bytes
+
+    def _move(self, one: Reservation, n_bytes: int) -> None:
+        self.used_bytes += n_bytes
+        one.n_bytes += n_bytes
+        one.missing_bytes -= n_bytes
+        self._note(one)
+
+    def _note(self, one: Reservation) -> None:
+        if one.n_bytes and one.missing_bytes:
+            self._growing.add(one)
+        else:
+            self._growing.discard(one)
+
+    def _can_all_end(self) -> bool:
+        """Tell whether all that grow can end, the one that misses least first.
+
+        All others end without anything more, so that what they hold counts as free.
+        """
+        free = self.total_bytes - sum(one.n_bytes for one in self._growing)
+        for one in sorted(self._growing, key=lambda one: one.missing_bytes):
+            if one.missing_bytes > free:
+                return False
+            free += one.n_bytes
+        return True
 
 
 def _check(n_bytes: int) -> None:

@@ -69,15 +69,13 @@ class HttpLimits:
         idle_s: Between requests. Clients keep connections for a minute and do not
             repeat a POST that meets a close, so it is longer than that.
         head_s: From the first byte of a request to the end of its head.
-        grace_s: Until the first byte of a body, for slow starts; and the time that one which is
-            streamed has beyond its rate.
-        stall_s: Time that a body in memory has beyond its rate, from when it has its memory:
-            others wait for that. Lost packets are sent again within it.
+        grace_s: Time that a body has beyond its rate, for slow starts. One in memory never has
+            more in hand, whatever it has sent before: others may wait for the memory.
         bytes_per_s: Least rate of a body or reply: a phone on a bad day has more.
-        reply_s: Time that a reply has beyond its rate, and the longest in which its client
-            takes no byte of it: others wait for the memory.
+        reply_s: Time that a reply has beyond its rate, and the most that it ever has in hand:
+            others wait for the memory.
         body_s: Longest that a body in memory may take, as others wait for the memory.
-        admission_s: Longest wait for memory; then 503, and the client tries again.
+        admission_s: Longest wait for memory at a time; then 503, and the client tries again.
         discard_bytes: Rest of a refused body that is read, so that the connection lives:
             a handshake costs about as much.
     """
@@ -90,7 +88,6 @@ class HttpLimits:
     idle_s: float = 90
     head_s: float = 10
     grace_s: float = 10
-    stall_s: float = 3
     reply_s: float = 60
     bytes_per_s: int = 4 * KIB
     body_s: float = 300

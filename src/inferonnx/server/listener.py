@@ -17,8 +17,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from inferonnx.errors import UnavailableError, UsageError
-from inferonnx.server.connection import ClientGoneError, Connection, Peer, ReceiveBuffer
+from inferonnx.server.connection import Connection, ReceiveBuffer
 from inferonnx.server.observer import Observer
+from inferonnx.server.peer import ClientGoneError, Peer
 
 if TYPE_CHECKING:
     from inferonnx.server.identity import Identity

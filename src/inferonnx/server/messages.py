@@ -11,7 +11,7 @@ from inferonnx.errors import InferonnxError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from inferonnx.server.connection import Peer
+    from inferonnx.server.peer import Peer
     from inferonnx.server.pieces import Bytes
 
 JSON = "application/json"

@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import InferonnxError, ModelNotReadyError, PinError
-from inferonnx.oip import ModelSignature, make_signature, unknown_model
+from inferonnx.oip import UnsupportedError, unknown_model
 from inferonnx.server.scheduler import ModelQueue, QueueLimits
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from inferonnx.crypto import Secret
+    from inferonnx.oip import ModelSignature
     from inferonnx.server.pool import Pool, PoolEntry
     from inferonnx.server.stored import StoredModel
 
@@ -38,8 +39,7 @@ class _Version:
     def __init__(self, stored: StoredModel, queue: ModelQueue) -> None:
         self.stored = stored
         self.queue = queue
-        self.signature: ModelSignature | None = None
-        self.failure = ""  # why it could not be unlocked the last time
+        self.failure: InferonnxError | None = None  # why the last unlock did not work
 
 
 class Models:
@@ -63,12 +63,11 @@ class Models:
 
     async def remove(self, name: str, version: int) -> None:
         """Forget a version, after what runs on it."""
-        found = self._version(name, version)
+        self._version(name, version)
         del self._versions[name][version]
         if not self._versions[name]:
             del self._versions[name]
         await self._pool.withdraw((name, version))
-        found.signature = None
 
     def views(self) -> Iterable[ModelView]:
         """Give all versions, by name and number."""
@@ -108,14 +107,24 @@ class Models:
 
         Raises:
             ModelNotReadyError: It is locked or broken.
+            UnsupportedError: It never can be served.
         """
-        found = self._version(view.stored.name, view.stored.version)
-        if view.state != READY or found.signature is None:
-            raise ModelNotReadyError(
-                f"model '{view.stored.name}' version {view.stored.version} is not ready: "
-                f"{view.reason}"
-            )
-        return found.signature
+        if view.state == READY and view.entry is not None:
+            return view.entry.facts.signature
+        self.check_can_be_served(view)
+        raise ModelNotReadyError(
+            f"model '{view.stored.name}' version {view.stored.version} is not ready: {view.reason}"
+        )
+
+    def check_can_be_served(self, view: ModelView) -> None:
+        """Refuse for good, where an unlock has shown that no other would help.
+
+        Raises:
+            UnsupportedError: It takes or gives what the protocol can't carry.
+        """
+        failure = self._version(view.stored.name, view.stored.version).failure
+        if isinstance(failure, UnsupportedError):
+            raise failure.again()
 
     async def unlock(self, name: str, version: int, data_key: Secret) -> ModelView:
         """Make a version ready.
@@ -135,12 +144,12 @@ class Models:
         except InferonnxError as error:
             self.not_unlocked(name, version, error)
             raise
-        found.failure = ""
+        found.failure = None
         return self._view(found)
 
     def not_unlocked(self, name: str, version: int, error: InferonnxError) -> None:
         """Remember why a version could not be unlocked: whoever asks is told, until it is."""
-        self._version(name, version).failure = error.message
+        self._version(name, version).failure = error.again()  # without this attempt's frames
 
     async def _admit(self, found: _Version, data_key: Secret) -> None:
         name, model = found.stored.name, (found.stored.name, found.stored.version)
@@ -157,12 +166,10 @@ class Models:
                 "the name that is sealed in the model is another than it is stored under",
                 hint="Push it under the name that it was sealed with.",
             )
-        found.signature = make_signature(facts.inputs, facts.outputs)
 
     async def lock(self, name: str, version: int) -> None:
         """Forget a version's key, after what runs on it."""
-        found = self._version(name, version)
-        found.signature, found.failure = None, ""
+        self._version(name, version).failure = None
         await self._pool.withdraw((name, version))
 
     async def open(self, name: str, version: int) -> None:
@@ -187,10 +194,15 @@ class Models:
         if stored.problem:
             return ModelView(stored, UNAVAILABLE, stored.problem, entry, found.queue)
         if entry is None:
-            reason = (
-                f"it could not be unlocked: {found.failure}"
-                if found.failure
-                else "its owner has not unlocked it since it was loaded"
-            )
-            return ModelView(stored, LOCKED, reason, entry, found.queue)
+            state, reason = _state_without_key(found.failure)
+            return ModelView(stored, state, reason, entry, found.queue)
         return ModelView(stored, READY, entry.problem, entry, found.queue)
+
+
+def _state_without_key(failure: InferonnxError | None) -> tuple[str, str]:
+    """Return state and reason of a version whose key the server does not have."""
+    if failure is None:
+        return LOCKED, "its owner has not unlocked it since it was loaded"
+    if isinstance(failure, UnsupportedError):
+        return UNAVAILABLE, failure.message
+    return LOCKED, f"it could not be unlocked: {failure.message}"

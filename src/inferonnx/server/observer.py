@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inferonnx.server.connection import Peer
     from inferonnx.server.messages import ExchangeFigures, Head
+    from inferonnx.server.peer import Peer
 
 
 class Observer:

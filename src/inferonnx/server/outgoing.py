@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import h11
 
 from inferonnx.server import codings
-from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.incoming import Pace
 from inferonnx.server.limits import SEND_BYTES
+from inferonnx.server.peer import ClientGoneError
 from inferonnx.server.pieces import lots
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ async def send_reply(
 
 async def _send(connection: Connection, pieces: Sequence[Bytes], limits: HttpLimits) -> None:
     loop = asyncio.get_running_loop()
-    pace = Pace(limits, grace_s=limits.reply_s)
+    pace = Pace(limits, grace_s=limits.reply_s, most_s=limits.reply_s)
     for i, lot in enumerate(lots(pieces, SEND_BYTES)):
         if i:
             await asyncio.sleep(0)  # a long reply must not hold up the others
         connection.write(lot)
         begun_s = loop.time()
         try:
-            await connection.drain(timeout_s=min(pace.left_s, limits.reply_s))
+            await connection.drain(timeout_s=pace.left_s)
         except TimeoutError as error:
             raise ClientGoneError from error
         pace.note(sum(map(len, lot)), loop.time() - begun_s)

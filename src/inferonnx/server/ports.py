@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from inferonnx.crypto import Secret
-    from inferonnx.sealed import ValueInfo
+    from inferonnx.oip import ModelSignature
     from inferonnx.tensors import Tensor
 
 
@@ -17,8 +17,7 @@ class ModelFacts(NamedTuple):
 
     Attributes:
         name: Sealed name.
-        inputs: Declared inputs, in order; tensors all.
-        outputs: Declared outputs, in order; tensors all.
+        signature: What it takes and gives.
         least_bytes: Least share of memory in which it runs, for one call at a time.
         full_bytes: Share at which it streams nothing, all calls that may share a pass do,
             and the most rows of a batch or request have room; more has no use.
@@ -29,8 +28,7 @@ class ModelFacts(NamedTuple):
     """
 
     name: str
-    inputs: tuple[ValueInfo, ...]
-    outputs: tuple[ValueInfo, ...]
+    signature: ModelSignature
     least_bytes: int
     full_bytes: int
     pass_bytes: int
@@ -96,7 +94,9 @@ class Opener(Protocol):
 
         Raises:
             InferonnxError: The key is another model's, the file is not authentic, it
-                was sealed for another machine, or it can't be served.
+                was sealed for another machine.
+            UnsupportedError: It takes or gives what the protocol can't carry: it never
+                can be served.
         """
 
     def open(
@@ -119,12 +119,21 @@ class Opener(Protocol):
 
 
 class Reservation(Protocol):
-    """Bytes of the memory budget that are somebody's until they are released."""
+    """Bytes of the memory budget that are somebody's until they are released.
+
+    Attributes:
+        n_bytes: What it holds.
+        missing_bytes: What it was promised beyond that.
+    """
 
     n_bytes: int
+    missing_bytes: int
+
+    async def grow(self, n_bytes: int) -> None:
+        """Wait for so much of what was promised."""
 
     def try_grow(self, n_bytes: int) -> bool:
-        """Take more if it is free now; tell whether it worked."""
+        """Take more than was promised if it is free now; tell whether it worked."""
 
     def shrink(self, n_bytes: int) -> None:
         """Give some of it back."""
@@ -136,12 +145,11 @@ class Reservation(Protocol):
 class Ledger(Protocol):
     """The bytes that requests may hold at once."""
 
-    async def reserve(self, n_bytes: int) -> Reservation:
-        """Wait until so much is free; who holds something already must not.
+    async def reserve(self, n_bytes: int, *, at_once: int | None = None) -> Reservation:
+        """Wait until so much can be promised, and `at_once` (or all) of it is held.
+
+        Who holds something already must not.
 
         Raises:
             UsageError: It never will be.
         """
-
-    def try_reserve(self, n_bytes: int) -> Reservation | None:
-        """Return a reservation if there is room now, else None."""

@@ -27,7 +27,7 @@ from inferonnx.errors import (
     UploadLockedError,
     UploadOffsetError,
 )
-from inferonnx.oip import ERRORS, MethodNotAllowedError, OipError, as_oip_error, encode_error
+from inferonnx.oip import ERRORS, MethodNotAllowedError, as_oip_error, encode_error
 from inferonnx.oip.messages import encode_document
 from inferonnx.server.messages import JSON, HttpError, Reply
 
@@ -132,7 +132,7 @@ def verdict(error: Exception) -> Verdict:
     status = next((s for kind, s in STATUSES if isinstance(error, kind)), told.status)
     code = told.grpc_code if status == told.status else GRPC_CODES[status]
     sentence = told.message
-    if isinstance(error, InferonnxError) and error.hint and not isinstance(error, OipError):
+    if isinstance(error, InferonnxError) and error.hint:
         sentence = f"{error.message}. {error.hint}"
     after = getattr(error, "retry_after_s", 0) or getattr(told, "retry_after_s", 0)
     return Verdict(status, code, sentence, after or int(status in (423, 503)))

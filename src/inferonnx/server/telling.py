@@ -14,9 +14,9 @@ from inferonnx.server.observer import Observer
 if TYPE_CHECKING:
     from inferonnx.control import Caller
     from inferonnx.engine import PassEvent
-    from inferonnx.server.connection import Peer
     from inferonnx.server.log import Log
     from inferonnx.server.messages import ExchangeFigures, Head
+    from inferonnx.server.peer import Peer
 
 REQUEST_ID = "x-request-id"
 MAX_ID_CHARS = 64

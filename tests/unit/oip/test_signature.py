@@ -42,10 +42,25 @@ def test_symbols_and_unknown_sizes_are_free() -> None:
      "tensor(complex64)", "tensor(float8e4m3fn)", "sparse_tensor(float)"],
 )  # fmt: skip
 def test_what_the_protocol_can_not_carry_is_refused(kind: str) -> None:
-    with pytest.raises(UnsupportedError):
+    with pytest.raises(UnsupportedError, match="has an input that is a"):
         make_signature([Value("a", kind)], [])
-    with pytest.raises(UnsupportedError):
+    with pytest.raises(UnsupportedError, match="has an output that is a"):
         make_signature([], [Value("a", kind)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("seq(tensor(float))", "a sequence"),
+        ("map(int64,tensor(float))", "a map"),
+        ("optional(seq(tensor(float)))", "an optional value"),
+        ("tensor(complex64)", r"a tensor\(complex64\)"),
+    ],
+)
+def test_a_refusal_says_which_kind_and_no_name(kind: str, words: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"an input that is {words}, which") as caught:
+        make_signature([Value("secret", kind)], [])
+    assert "secret" not in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
-from inferonnx.server.connection import ClientGoneError, Connection, Peer, ReceiveBuffer
+from inferonnx.server.connection import Connection, ReceiveBuffer
 from inferonnx.server.limits import AHEAD_BYTES, FEED_BYTES, RECEIVE_BYTES, SEND_BYTES
+from inferonnx.server.peer import ClientGoneError, Peer
 from machine import tool
 from serving.running import PATIENCE_S, until
 

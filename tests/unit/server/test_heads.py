@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferonnx.server.connection import Peer
 from inferonnx.server.heads import check_partial, parse_head
 from inferonnx.server.limits import HttpLimits
 from inferonnx.server.messages import HttpError
+from inferonnx.server.peer import Peer
 
 PEER = Peer(address="192.0.2.1", port=5)
 LIMITS = HttpLimits()

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inferonnx.server.bodies import PAGE_BYTES
 from inferonnx.server.messages import HttpError, Reply
 from serving.running import PATIENCE_S, echo, everything, until
 
@@ -70,7 +71,7 @@ def test_curl_gets_back_what_it_sent(server, tmp_path, n):
     times = (figures.begun_s, figures.headed_s, figures.received_s, figures.replied_s)
     assert list(times) == sorted(times)
     assert 0 < times[-1] <= figures.sent_s
-    assert server.budget.used == 0
+    assert server.budget.used_bytes == 0
 
 
 def test_curl_asks_before_it_sends_much_and_is_told_to_go_on(server, tmp_path):
@@ -125,7 +126,7 @@ def test_a_body_by_iterator_and_a_streamed_upload(start):
     client.close()
     for sent in (post(bytes(3_000_001)), chunked(bytes(3_000_001))):
         assert error(answers(server.said_to(sent))[0])[0] == 413
-    assert server.budget.most == 0
+    assert server.budget.most_bytes == 0
 
 
 def test_large_replies_come_whole(start):
@@ -197,8 +198,8 @@ def test_a_bomb_is_refused_and_holds_no_memory(start):
         )[0]
         status, sentence = error(reply)
         assert (status, "1.0 MiB" in sentence) == ((400, True) if name == b"gzip" else (501, False))
-    assert server.budget.most <= 3 << 20
-    assert server.budget.used == 0
+    assert server.budget.most_bytes <= 3 << 20
+    assert server.budget.used_bytes == 0
 
 
 # Order and endings.
@@ -320,7 +321,7 @@ def test_no_damage_to_requests_harms_the_server(server, changes):
     sock.sendall(data)
     vanish(sock, "fin")
     until(lambda: server.notes.n_closed > n_closed)
-    assert server.budget.used == 0
+    assert server.budget.used_bytes == 0
     assert not server.notes.failures
     assert server.listener.n_connections == 0
 
@@ -368,7 +369,7 @@ def test_bad_requests_get_a_sentence_and_the_end(server, data, status):
     assert error(found[0])[0] == status
     assert found[0][1][b"connection"] == b"close"
     assert server.curl("/").returncode == 0
-    assert server.budget.used == 0
+    assert server.budget.used_bytes == 0
 
 
 def test_a_gigabyte_of_header_is_thrown_away(server):
@@ -409,7 +410,7 @@ def test_a_body_is_refused_by_its_length_before_it_is_sent(start):
     (reply,) = answers(server.said_to(sent + b"Expect: 100-continue\r\n\r\n"))
     assert error(reply) == (413, "the request's body is larger than 1000 B")
     assert reply[1][b"connection"] == b"close"
-    assert server.budget.most == 0
+    assert server.budget.most_bytes == 0
 
 
 def test_a_client_that_sends_a_refused_body_all_the_same_gets_the_answer(start):
@@ -503,21 +504,21 @@ def test_a_head_that_trickles_is_no_better(start):
 @pytest.mark.parametrize("begin", [b"", b"hello"])
 @pytest.mark.parametrize("frame", ["length", "chunks"])
 def test_a_slow_body_is_answered_and_its_memory_given_back(start, begin, frame):
-    server = start(grace_s=0.2, stall_s=0.2, bytes_per_s=1000)
+    server = start(grace_s=0.2, bytes_per_s=1000)
     with server.raw() as sock:
         data = post(bytes(1000))[:-1000] if frame == "length" else chunked(end=b"3e8\r\n")
         sock.sendall(data + begin)
         assert error(answers(everything(sock))[0])[0] == 408
-    assert server.budget.used == 0
+    assert server.budget.used_bytes == 0
 
 
 def test_who_announces_much_must_send_much(start):
     """By the least rate alone, these hundred bytes would be good for a hundred seconds."""
-    server = start(stall_s=0.2, bytes_per_s=1, body_s=200)
+    server = start(grace_s=0.2, bytes_per_s=1, body_s=200)
     with server.raw() as sock:
         sock.sendall(post(bytes(10_000_000))[:-10_000_000] + bytes(100))
         assert error(answers(everything(sock))[0])[0] == 408
-    assert server.budget.used == 0
+    assert server.budget.used_bytes == 0
 
 
 @pytest.mark.parametrize("lines", [(), (b"Expect: 100-continue",)], ids=["sent", "expects"])
@@ -525,7 +526,7 @@ def test_who_announces_much_must_send_much(start):
 def test_who_announces_a_body_and_sends_nothing_holds_no_memory(start, lines, frame):
     """All memory is announced many times over, and whoever sends something has it at once."""
     server = start(grace_s=PATIENCE_S)
-    whole = server.budget.total = 1_000_000
+    whole = server.budget.total_bytes = 1_000_000
     head = post(bytes(whole // 2), *lines)[: -(whole // 2)]
     if frame == "chunks":
         head = head.replace(b"Content-Length: %d" % (whole // 2), b"Transfer-Encoding: chunked")
@@ -535,20 +536,60 @@ def test_who_announces_a_body_and_sends_nothing_holds_no_memory(start, lines, fr
     until(lambda: sum(not c.is_idle for c in list(server.listener._connections)) == 20)
     (reply,) = answers(server.said_to(post(bytes(100_000), b"Connection: close")))
     assert (reply[0], reply[2]) == (200, bytes(100_000))
-    assert server.budget.most < whole // 2
+    assert server.budget.most_bytes < whole // 2
     for sock in silent:
         sock.close()
 
 
-def test_a_body_that_has_memory_and_stands_still_gives_it_to_who_waits(start):
-    server = start(grace_s=PATIENCE_S, stall_s=0.5)
-    whole = server.budget.total = 1_000_000
+@pytest.mark.parametrize("coding", [(), (b"Content-Encoding: gzip",)], ids=["plain", "gzip"])
+@pytest.mark.parametrize("frame", ["length", "chunks"])
+def test_bodies_of_which_little_has_come_hold_little(start, frame, coding):
+    """All memory is announced ten times over and begun; whoever sends something has it."""
+    server = start(grace_s=PATIENCE_S)
+    whole = server.budget.total_bytes = 1_000_000
+    head = post(bytes(whole // 2), *coding)[: -(whole // 2)]
+    if frame == "chunks":
+        length = b"Content-Length: %d" % (whole // 2)
+        head = head.replace(length, b"Transfer-Encoding: chunked") + b"7a120\r\n"
+    silent = [server.raw() for _ in range(20)]
+    for sock in silent:
+        sock.sendall(head + b"\x1f")
+    until(lambda: server.budget.used_bytes == 20 * PAGE_BYTES)
+    for _ in range(3):
+        (reply,) = answers(server.said_to(post(bytes(900_000), b"Connection: close")))
+        assert (reply[0], reply[2]) == (200, bytes(900_000))
+    for sock in silent:
+        sock.close()
+
+
+def test_a_body_that_stands_still_gives_its_memory_to_who_waits(start):
+    """It has sent enough for minutes by the least rate, and never has more than half a second."""
+    server = start(grace_s=0.5, bytes_per_s=1000)
+    whole = server.budget.total_bytes = 1_000_000
     with server.raw() as sock:
-        sock.sendall(post(bytes(whole))[: 100 - whole])
-        until(lambda: server.budget.used)
-        (reply,) = answers(server.said_to(post(b"x", b"Connection: close")))
+        sock.sendall(post(bytes(whole))[: 400_000 - whole])
+        until(lambda: server.budget.used_bytes >= 400_000)
+        (reply,) = answers(server.said_to(post(bytes(500_000), b"Connection: close")))
         assert reply[0] == 200
         assert error(answers(everything(sock))[0])[0] == 408
+
+
+def test_two_bodies_that_could_not_both_end_do_so_one_after_the_other(start):
+    server = start()
+    whole = server.budget.total_bytes = 1_000_000
+    one, other = (post(x * 800_000, b"Connection: close") for x in (b"a", b"b"))
+    with server.raw() as first, server.raw() as second:
+        first.sendall(one[:400_000])
+        until(lambda: server.budget.used_bytes >= 400_000)
+        sending = threading.Thread(target=second.sendall, args=(other,))
+        sending.start()
+        until(lambda: server.budget.n_waiting == 1)
+        assert answers(server.said_to(post(b"c", b"Connection: close")))[0][2] == b"c"
+        first.sendall(one[400_000:])
+        assert b"a" * 800_000 in everything(first)
+        assert b"b" * 800_000 in everything(second)
+        sending.join()
+    assert server.budget.most_bytes <= whole
 
 
 def test_a_body_that_trickles_for_ever_ends_with_the_total(start):
@@ -584,7 +625,7 @@ def test_a_client_that_does_not_read_its_reply_is_cut_off(start):
 async def hold(server, exchange):
     """Echo; but hold all memory from /hold to /free."""
     if exchange.head.path == b"/hold":
-        server.held = await server.budget.reserve(server.budget.total)
+        server.held = await server.budget.reserve(server.budget.total_bytes)
     elif exchange.head.path == b"/free":
         server.held.release()
     else:
@@ -617,9 +658,9 @@ def test_a_body_waits_for_memory_while_its_client_is_held_back(start):
 def test_what_a_handler_holds_beside_the_body_is_reserved_with_it(start):
     async def beside(server, exchange):
         body = await exchange.read_body(server.budget, beside_bytes=5000)
-        assert exchange.reservation.n_bytes == server.budget.used == len(body) + 5000
+        assert exchange.reservation.n_bytes == server.budget.used_bytes == len(body) + 5000
         exchange.release()
-        assert server.budget.used == 0
+        assert server.budget.used_bytes == 0
         with pytest.raises(RuntimeError, match="once"):
             await exchange.read_body(server.budget)
         return Reply(status=200, pieces=(body,))
@@ -641,7 +682,7 @@ def test_clients_that_vanish_before_their_request_is_whole(server, data, how):
     sock.sendall(data)
     vanish(sock, how)
     until(lambda: server.notes.n_closed == 1)
-    assert server.budget.used == 0
+    assert server.budget.used_bytes == 0
     assert all(figures.status == 0 for _, figures in server.notes.answers)
     assert server.curl("/").returncode == 0
 
@@ -664,7 +705,7 @@ def test_a_handler_hears_that_its_client_has_left(start, how):
     vanish(sock, how)
     until(lambda: heard == ["begun", "gone"])
     until(lambda: server.notes.n_closed == 1)
-    assert server.budget.used == 0
+    assert server.budget.used_bytes == 0
 
 
 def test_a_client_that_vanishes_during_the_reply(start):

@@ -66,6 +66,63 @@ def test_who_holds_something_may_grow_past_those_that_wait(loop):
     assert (held.n_bytes, ledger.used_bytes) == (10, 10)
 
 
+def test_a_promise_is_taken_in_steps(loop):
+    ledger = Ledger(10)
+    one = loop.create_task(ledger.reserve(9, at_once=2))
+    loop.step(2)
+    held = one.result()
+    assert (held.n_bytes, held.missing_bytes, ledger.used_bytes) == (2, 7, 2)
+    for n_bytes, used in ((3, 5), (4, 9)):
+        loop.run_until_complete(held.grow(n_bytes))
+        assert ledger.used_bytes == used
+    with pytest.raises(ValueError, match="0 bytes are missing, not 1"):
+        loop.run_until_complete(held.grow(1))
+    held.release()
+    assert ledger.used_bytes == 0
+
+
+def test_a_promise_goes_with_its_reservation(loop):
+    ledger = Ledger(10)
+    silent = [ledger.try_reserve(10, at_once=1), ledger.try_reserve(9, at_once=1)]
+    waits = waiting(loop, ledger, 9)  # beside what the first holds, the second can't end
+    assert not waits.done()
+    for one in silent:
+        one.release()
+    loop.step(2)
+    assert waits.result().n_bytes == 9
+
+
+def test_who_announced_all_and_took_little_is_in_nobodys_way(loop):
+    """Beside what is held, a request that fits is served; behind it all can still end."""
+    ledger = Ledger(100)
+    silent = [ledger.try_reserve(n, at_once=1) for n in (100, 90, 90, 90, 90)]
+    assert all(silent)
+    unsafe = loop.create_task(ledger.reserve(100, at_once=1))  # two can't both have all
+    for _ in range(20):
+        one = ledger.try_reserve(80, at_once=10)
+        loop.run_until_complete(one.grow(70))
+        one.release()
+    assert not unsafe.done()
+    silent[0].release()
+    loop.step(2)
+    assert unsafe.result().missing_bytes == 99
+
+
+def test_two_that_could_not_both_end_do_so_one_after_the_other(loop):
+    ledger = Ledger(10)
+    first, second = ledger.try_reserve(8, at_once=4), ledger.try_reserve(8, at_once=2)
+    late = loop.create_task(second.grow(1))
+    loop.step(2)
+    assert not late.done()  # one more, and neither would find four
+    loop.run_until_complete(first.grow(4))
+    loop.step(2)
+    assert not late.done()
+    first.release()
+    loop.step(2)
+    assert late.done()
+    assert second.n_bytes == 3
+
+
 def test_who_leaves_the_queue_lets_the_next_in(loop):
     ledger = Ledger(10)
     ledger.try_reserve(5)

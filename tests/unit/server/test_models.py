@@ -6,7 +6,9 @@ import pytest
 
 from inferonnx.crypto import Secret
 from inferonnx.errors import InfeasibleBudgetError, KeyMismatchError
-from inferonnx.server.models import LOCKED, READY
+from inferonnx.oip import UnsupportedError
+from inferonnx.server.answers import Answers
+from inferonnx.server.models import LOCKED, READY, UNAVAILABLE
 from inferonnx.server.replies import failure, verdict
 from inferonnx.sizes import MIB
 from serving.simulated import Parts
@@ -55,3 +57,30 @@ def test_a_failure_that_is_noted_goes_with_the_next_lock(parts):
     assert reason == "it could not be unlocked: the key is another model's"
     asyncio.run(parts.models.lock("float", 1))
     assert "has not unlocked it" in parts.models.find("float", 1).reason
+
+
+def test_a_model_that_the_protocol_can_not_carry_is_refused_for_good(parts):
+    parts.add("float8e4m3fn")
+    with pytest.raises(UnsupportedError):
+        asyncio.run(parts.models.unlock("float8e4m3fn", 1, Secret(bytes(32))))
+    view = parts.models.find("float8e4m3fn", 1)
+    assert (view.state, view.entry) == (UNAVAILABLE, None)
+    assert "an input that is a tensor(float8e4m3fn)" in view.reason
+    with pytest.raises(UnsupportedError) as caught:
+        parts.models.signature(view)
+    told = verdict(caught.value)
+    assert (told.status, told.grpc_code, told.retry_after_s) == (501, 12, 0)
+    assert told.sentence.endswith("or export it with tensors that it can carry.")
+    assert "Retry-After" not in dict(failure(caught.value).headers)
+    answers = Answers(parts.context)
+    with pytest.raises(UnsupportedError):
+        asyncio.run(answers.load("float8e4m3fn"))
+    assert answers.is_ready
+
+
+def test_what_was_remembered_of_a_failure_holds_nothing_of_the_attempt(parts):
+    try:
+        raise KeyMismatchError("the key is another model's")
+    except KeyMismatchError as error:
+        parts.models.not_unlocked("float", 1, error)
+    assert parts.models._version("float", 1).failure.__traceback__ is None

@@ -15,23 +15,28 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.app.host.keys import Key
+from inferonnx.app.host.division import LEFT_BYTES, models_bytes, requests_bytes
 from inferonnx.app.host.serving import EngineOpener, warm_up
+from inferonnx.app.host.settings import (
+    connection_limits,
+    data_key,
+    file_hash,
+    http_limits,
+    load_grpc,
+    load_key,
+    make_identity,
+    refuse_swap,
+)
 from inferonnx.control import SECRET_BYTES, NonceBook, config_digest, encode_config
-from inferonnx.crypto import Secret, sha256
-from inferonnx.errors import InfeasibleBudgetError, InferonnxError, UnavailableError
+from inferonnx.crypto import Secret
+from inferonnx.errors import InfeasibleBudgetError, InferonnxError
 from inferonnx.runtime import process
-from inferonnx.runtime.files import FileSource, read_file
-from inferonnx.runtime.tee import Tee, find_tee
 from inferonnx.runtime.whole_files import whole_file
-from inferonnx.sealed import HEADER_BYTES, parse_header, verify_header
 from inferonnx.server.api import Api
 from inferonnx.server.context import Context
 from inferonnx.server.exercise import exercise
 from inferonnx.server.http import HttpService
-from inferonnx.server.identity import Identity, TlsSettings, born_identity, given_identity
 from inferonnx.server.ledger import Ledger
-from inferonnx.server.limits import ConnectionLimits, HttpLimits
 from inferonnx.server.listener import Listener
 from inferonnx.server.models import Models
 from inferonnx.server.pool import Pool
@@ -40,32 +45,17 @@ from inferonnx.server.scheduler import QueueLimits
 from inferonnx.server.telling import LogObserver, tell_pass
 from inferonnx.server.upkeep import EXPIRY_CHECK_S, expire_uploads
 from inferonnx.server.uploads import Uploads
-from inferonnx.sizes import KIB, MIB, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from inferonnx.app.host.keys import Key
     from inferonnx.control import ServerConfig
     from inferonnx.control.kinds import Address
     from inferonnx.server.context import Page
     from inferonnx.server.log import Log
     from inferonnx.server.observer import Observer
     from inferonnx.server.stored import StoredModel
-
-CONNECTION_BYTES = 36 * KIB
-"""An idle TLS connection (docs/serving.md, "Memory")."""
-
-REQUEST_SHARE = 16
-LEAST_REQUEST_BYTES = 4 * MIB
-"""Requests may hold a sixteenth of the budget, or this: eight images of 224 x 224 in FP32."""
-
-DAY_S = 86_400
-
-SLACK_BYTES = MIB
-"""What heaps differ by from run to run."""
-
-LEFT_BYTES = 2 * MIB
-"""Kept from the next model once one has closed: heaps were seen to keep up to so much of it."""
 
 
 class Started(NamedTuple):
@@ -107,9 +97,9 @@ class Server:
         self._page = page
         process.forbid_core_dumps()
         process.limit_heaps()
-        _refuse_swap()
-        self._key = _load_key(config)
-        self.identity = _make_identity(config)
+        refuse_swap()
+        self._key = load_key(config)
+        self.identity = make_identity(config)
         self._repository = Repository(config.models)
         self._opener = EngineOpener(
             threads=config.threads,
@@ -119,7 +109,7 @@ class Server:
             on_event=partial(tell_pass, log) if log.writes("debug") else None,
         )
         if config.grpc is not None:
-            _load_grpc()
+            load_grpc()
         warm_up(page_drop=config.page_drop)
 
     async def run(self, *, started: Callable[[Started], None], stop: asyncio.Event) -> bool:
@@ -155,25 +145,25 @@ class Server:
                 ),
                 threads,
             )
-            requests_bytes = _requests_bytes(config)
-            context = self._context(pool, models, Ledger(requests_bytes))
+            request_bytes = requests_bytes(config)
+            context = self._context(pool, models, Ledger(request_bytes))
             api = Api(context)
-            quiet = HttpService(api.handle, limits=_http_limits(config, requests_bytes), linger_s=5)
+            quiet = HttpService(api.handle, limits=http_limits(config, request_bytes), linger_s=5)
             await exercise(quiet, self.identity, threads, n_threads=config.concurrency + 1)
             floor = process.resident_bytes() or 0
-            models_bytes = pool.total_bytes = _models_bytes(config, floor)
+            for_models = pool.total_bytes = models_bytes(config, floor)
             least = await self._load_models(context)
             observer = LogObserver(self._log)
             service = HttpService(
                 api.handle,
-                limits=_http_limits(config, requests_bytes),
+                limits=http_limits(config, request_bytes),
                 linger_s=5,
                 observer=observer,
             )
             listener = Listener(
                 service,
                 identity=self.identity,
-                limits=_connection_limits(config),
+                limits=connection_limits(config),
                 observer=observer,
             )
             listeners = [listener]
@@ -198,11 +188,9 @@ class Server:
                     config_digest=context.config_digest,
                     memory_bytes=config.memory_bytes,
                     floor_bytes=floor,
-                    models_bytes=models_bytes,
-                    requests_bytes=requests_bytes,
-                    least_bytes=None
-                    if least is None
-                    else config.memory_bytes - models_bytes + least,
+                    models_bytes=for_models,
+                    requests_bytes=request_bytes,
+                    least_bytes=None if least is None else config.memory_bytes - for_models + least,
                     states=_counted(models),
                 )
             )
@@ -225,14 +213,14 @@ class Server:
         config = self.config
         service = GrpcService(
             context,
-            limits=_http_limits(config, context.ledger.total_bytes),
+            limits=http_limits(config, context.ledger.total_bytes),
             linger_s=5,
             observer=observer,
         )
         listener = Listener(
             service,
             identity=self.identity,
-            limits=_connection_limits(config),
+            limits=connection_limits(config),
             protocol="h2",
             observer=observer,
         )
@@ -246,8 +234,8 @@ class Server:
             config_digest=config_digest(
                 encode_config(
                     config,
-                    client_ca_sha256=_file_hash(config.client_ca),
-                    tls_cert_sha256=_file_hash(config.tls_cert),
+                    client_ca_sha256=file_hash(config.client_ca),
+                    tls_cert_sha256=file_hash(config.tls_cert),
                 )
             ),
             identity=self.identity,
@@ -292,7 +280,7 @@ class Server:
     async def _unlock(self, models: Models, stored: StoredModel, key: Key) -> int:
         """Unlock a model as its owner would, or say why not; return its least share, 0 unknown."""
         try:
-            view = await models.unlock(stored.name, stored.version, _data_key(stored.path, key))
+            view = await models.unlock(stored.name, stored.version, data_key(stored.path, key))
         except InferonnxError as error:
             models.not_unlocked(stored.name, stored.version, error)
             self._log.event(
@@ -314,133 +302,8 @@ def _obeyed(stored: StoredModel, owner: bytes | None) -> StoredModel:
     return replace(stored, problem="it belongs to another owner than the one of this server")
 
 
-def _requests_bytes(config: ServerConfig) -> int:
-    """Return what requests may hold."""
-    return max(LEAST_REQUEST_BYTES, config.memory_bytes // REQUEST_SHARE)
-
-
-def _models_bytes(config: ServerConfig, floor: int) -> int:
-    """Return what models may hold, beside floor, connections and requests."""
-    connections = config.max_connections * CONNECTION_BYTES
-    others = floor + _requests_bytes(config) + connections + SLACK_BYTES
-    if config.grpc is not None:
-        from inferonnx.server.grpc import reserved_bytes
-
-        others += reserved_bytes(config.max_connections, CONNECTION_BYTES)
-    if others >= config.memory_bytes:
-        raise InfeasibleBudgetError(
-            f"the server alone needs {format_size(others)}, and the budget is "
-            f"{format_size(config.memory_bytes)}",
-            needed_bytes=others,
-            budget_bytes=config.memory_bytes,
-            hint="Give it more with --memory: models come on top.",
-        )
-    return config.memory_bytes - others
-
-
-def _connection_limits(config: ServerConfig) -> ConnectionLimits:
-    return ConnectionLimits(
-        n_connections=config.max_connections,
-        n_per_address=config.max_connections_per_address or 0,
-        handshake_s=config.handshake_timeout_s,
-    )
-
-
-def _http_limits(config: ServerConfig, requests_bytes: int) -> HttpLimits:
-    return HttpLimits(
-        head_bytes=config.max_header_bytes,
-        n_fields=config.max_headers,
-        body_bytes=min(config.max_body_bytes, requests_bytes),
-        upload_bytes=config.quota_bytes,
-        n_chunks=config.max_chunks,
-        idle_s=config.idle_timeout_s,
-        head_s=config.header_timeout_s,
-        reply_s=config.reply_timeout_s,
-        bytes_per_s=config.min_body_rate_bytes,
-        body_s=config.body_timeout_s,
-    )
-
-
-def _make_identity(config: ServerConfig) -> Identity:
-    settings = TlsSettings(
-        is_1_2_allowed=config.tls_min == "1.2",
-        client_ca_pem=(
-            read_file(config.client_ca, limit_bytes=MIB).decode("ascii", "replace")
-            if config.client_ca
-            else ""
-        ),
-    )
-    if config.tls_cert is not None and config.tls_key is not None:
-        return given_identity(
-            read_file(config.tls_cert, limit_bytes=MIB),
-            read_file(config.tls_key, limit_bytes=MIB),
-            settings=settings,
-        )
-    return born_identity(
-        config.tls_san,
-        settings=settings,
-        now_s=int(time.time()),
-        random=os.urandom(16),
-        validity_s=config.certificate_days * DAY_S,
-    )
-
-
-def _load_key(config: ServerConfig) -> Key | None:
-    if config.key is None:
-        return None
-    passphrase = None
-    if config.passphrase_file is not None:
-        content = read_file(config.passphrase_file, limit_bytes=64 * KIB)
-        passphrase = content.decode().split("\n", 1)[0]
-    return Key.load(config.key, passphrase=passphrase)
-
-
-def _data_key(path: str, key: Key) -> Secret:
-    source = FileSource(path)
-    try:
-        header = parse_header(source.read(0, min(HEADER_BYTES, source.size)))
-    finally:
-        source.close()
-    return key.data_key(verify_header(header))
-
-
-def _file_hash(path: str | None) -> bytes | None:
-    return None if path is None else sha256(read_file(path, limit_bytes=MIB))
-
-
 def _counted(models: Models) -> Mapping[str, int]:
     counts: dict[str, int] = {}
     for view in models.views():
         counts[view.state] = counts.get(view.state, 0) + 1
     return counts
-
-
-def _load_grpc() -> None:
-    """Load what speaks gRPC: before the floor is measured, and only where it is asked for.
-
-    Raises:
-        UnavailableError: It is not installed.
-    """
-    try:
-        import inferonnx.server.grpc  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("inferonnx"):
-            raise
-        raise UnavailableError(
-            f"gRPC needs the packages h2 and protobuf, and {error.name!r} can't be imported",
-            hint="Install them: pip install 'inferonnx[grpc]'.",
-        ) from error
-
-
-def _refuse_swap() -> None:
-    """Refuse to serve inside a confidential VM that swaps: its disk is the host's.
-
-    Raises:
-        UnavailableError: There is swap.
-    """
-    tee = find_tee()
-    if tee in (Tee.TDX, Tee.SEV_SNP) and process.has_swap():
-        raise UnavailableError(
-            f"this is {tee.value} with swap, and swapped pages lie on the host's disk",
-            hint="Switch swap off: `swapoff -a`.",
-        )

@@ -13,8 +13,8 @@ from inferonnx.app.host.needs import (
     sharing_calls,
 )
 from inferonnx.app.host.opening import open_beside, open_file
-from inferonnx.errors import InfeasibleBudgetError, ModelNotReadyError, TensorError
-from inferonnx.oip import TooLargeError
+from inferonnx.errors import InfeasibleBudgetError, TensorError
+from inferonnx.oip import TooLargeError, make_signature
 from inferonnx.runtime import process
 from inferonnx.runtime.ort import Environment
 from inferonnx.sealed import ModelPin
@@ -54,7 +54,7 @@ class EngineOpener:
         opened = open_file(path, key=DataKey(data_key))
         opened.close()
         manifest = opened.manifest
-        _check_servable(manifest)
+        signature = make_signature(manifest.inputs, manifest.outputs)
         one = _needs(manifest, resident=self._resident)
         passes = sharing_bytes(manifest, concurrency)
         # Rows of a batch have room where calls that run at once would have it.
@@ -65,8 +65,7 @@ class EngineOpener:
         batch += GROWTH_MARGIN_BYTES if grown > 1 else 0
         return ModelFacts(
             name=manifest.name,
-            inputs=manifest.inputs,
-            outputs=manifest.outputs,
+            signature=signature,
             least_bytes=one.least_bytes,
             full_bytes=one.full_bytes + more + int(batch),
             pass_bytes=manifest.arena.peak_bytes,
@@ -189,16 +188,6 @@ class ServedModel:
     def close(self) -> None:
         """Wipe and release."""
         self._session.close()
-
-
-def _check_servable(manifest: Manifest) -> None:
-    """Refuse what the protocol can't say: sequences, maps, optional values."""
-    for value in (*manifest.inputs, *manifest.outputs):
-        if not value.type.startswith("tensor("):
-            raise ModelNotReadyError(
-                "the model has an input or output that is no tensor, and can't be served",
-                hint="Run it with `inferonnx run`, or export it with tensors alone.",
-            )
 
 
 def _batch_growth(manifest: Manifest, n_rows: int) -> float:

@@ -19,13 +19,13 @@ from h2 import events
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 
-from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.grpc import limits as most
 from inferonnx.server.grpc.guard import FloodError, Guard
 from inferonnx.server.grpc.sender import Sender
 from inferonnx.server.grpc.state import LAST_STREAM, make_state
 from inferonnx.server.grpc.windows import Windows
 from inferonnx.server.limits import SEND_BYTES
+from inferonnx.server.peer import ClientGoneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

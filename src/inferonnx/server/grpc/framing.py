@@ -39,14 +39,14 @@ class Deframer:
         prefix: Of the message that is coming, None until all of it is there.
     """
 
-    __slots__ = ("_filled", "_held", "_memory", "prefix")
+    __slots__ = ("_filled", "_held", "_memory", "_room", "prefix")
 
     def __init__(self) -> None:
         """Begin at the first message."""
         self.prefix: Prefix | None = None
         self._held = bytearray()
         self._memory: memoryview | None = None
-        self._filled = 0
+        self._filled = self._room = 0
 
     @property
     def n_held(self) -> int:
@@ -58,8 +58,12 @@ class Deframer:
         """Bytes of the message that have not come; 0 without a prefix."""
         if self.prefix is None:
             return 0
-        there = len(self._held) if self._memory is None else self._filled
-        return max(0, self.prefix.n_bytes - there)
+        return max(0, self.prefix.n_bytes - self._filled - len(self._held))
+
+    @property
+    def n_room(self) -> int:
+        """Bytes that the message may still take of its memory."""
+        return self._room - self._filled
 
     @property
     def is_between(self) -> bool:
@@ -73,7 +77,7 @@ class Deframer:
             InvalidRequestError: It is no prefix where one should be.
         """
         if self._memory is not None:
-            n = min(len(data), len(self._memory) - self._filled)
+            n = min(len(data), self.n_room)
             self._memory[self._filled : self._filled + n] = data[:n]
             self._filled += n
             data = data[n:]
@@ -83,11 +87,13 @@ class Deframer:
 
     def begin(self, memory: memoryview) -> None:
         """Give the message whose prefix is there its memory, of just its length."""
-        n = min(len(memory), len(self._held))
-        with memoryview(self._held) as held:
-            memory[:n] = held[:n]
-        del self._held[:n]
-        self._memory, self._filled = memory, n
+        self._memory = memory
+
+    def allow(self, n_bytes: int) -> None:
+        """Let the message have filled so much of its memory; what comes beyond is held."""
+        self._room = n_bytes
+        held, self._held = self._held, bytearray()
+        self.receive(memoryview(held))
 
     def drop(self) -> None:
         """Forget what is held; nothing more is received."""
@@ -100,9 +106,10 @@ class Deframer:
             InvalidRequestError: What follows it is no prefix.
         """
         memory = self._memory
-        if memory is None or self.n_missing:
+        if memory is None or self._filled < len(memory):
             raise RuntimeError("the message is not all there")
         self._memory = self.prefix = None
+        self._filled = self._room = 0
         self._parse()
         return memory
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 
-from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.grpc.state import goodbye
 from inferonnx.server.incoming import Pace
 from inferonnx.server.limits import SEND_BYTES
+from inferonnx.server.peer import ClientGoneError
 from inferonnx.server.pieces import lots
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class Sender:
     # Inside.
 
     def _pace(self) -> Pace:
-        return Pace(self._limits, grace_s=self._limits.reply_s)
+        reply_s = self._limits.reply_s
+        return Pace(self._limits, grace_s=reply_s, most_s=reply_s)
 
     def _flush_late(self) -> None:
         with suppress(ClientGoneError):
@@ -154,7 +155,7 @@ class Sender:
             begun_s = self._loop.time()
             self._opened.clear()
             try:
-                async with asyncio.timeout(min(pace.left_s, self._limits.reply_s)):
+                async with asyncio.timeout(pace.left_s):
                     await self._opened.wait()
             except TimeoutError as error:
                 self._reset(number, ErrorCodes.CANCEL)
@@ -166,7 +167,7 @@ class Sender:
         begun_s = self._loop.time()
         async with self._one_waits:
             try:
-                await self._connection.drain(timeout_s=min(pace.left_s, self._limits.reply_s))
+                await self._connection.drain(timeout_s=pace.left_s)
             except TimeoutError as error:
                 self._connection.abort()
                 raise ClientGoneError from error

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from inferonnx.control import identify, require
 from inferonnx.errors import InferonnxError
 from inferonnx.oip import DeadlineError, UnsupportedError
-from inferonnx.server.connection import ClientGoneError
 from inferonnx.server.grpc import limits as most
 from inferonnx.server.grpc.commons import Commons
 from inferonnx.server.grpc.connection import GrpcConnection
@@ -18,6 +17,7 @@ from inferonnx.server.grpc.methods import Methods
 from inferonnx.server.grpc.stream import Stream
 from inferonnx.server.messages import ExchangeFigures, Head
 from inferonnx.server.observer import Observer
+from inferonnx.server.peer import ClientGoneError
 from inferonnx.server.replies import Verdict, code_of, verdict
 from inferonnx.server.telling import REQUEST_ID, shown_caller
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from inferonnx.errors import BusyError
 from inferonnx.oip import InvalidRequestError, SlowRequestError, TooLargeError
-from inferonnx.server.bodies import FIRST_BYTES, GrowingBody, allocate, reserve
+from inferonnx.server.bodies import FIRST_BYTES, Body, first_bytes, reserve
 from inferonnx.server.codings import Inflater
 from inferonnx.server.grpc.framing import Deframer, encode_prefix
 from inferonnx.server.grpc.limits import SMALL_BYTES
@@ -27,24 +27,30 @@ from inferonnx.server.incoming import Pace
 from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any, TypeVar
 
     from inferonnx.errors import InferonnxError
-    from inferonnx.server.connection import Peer
     from inferonnx.server.grpc.commons import Commons
     from inferonnx.server.grpc.metadata import Fields
     from inferonnx.server.grpc.sender import Sender
     from inferonnx.server.grpc.windows import Windows
     from inferonnx.server.limits import HttpLimits
     from inferonnx.server.messages import ExchangeFigures
+    from inferonnx.server.peer import Peer
     from inferonnx.server.pieces import Bytes
     from inferonnx.server.ports import Ledger, Reservation
+
+    T = TypeVar("T")
 
 
 class _Nothing:
     """The reservation of a message that is too small to count."""
 
-    n_bytes = 0
+    n_bytes = missing_bytes = 0
+
+    async def grow(self, _n_bytes: int) -> None:
+        pass
 
     def try_grow(self, _n_bytes: int) -> bool:
         return False
@@ -115,7 +121,7 @@ class Stream:
         self._frames = Deframer()
         self._error: InferonnxError | None = None
         self._arrived = asyncio.Event()
-        self._reserving: asyncio.Task[Reservation] | None = None
+        self._waits_for_memory: asyncio.Task[Any] | None = None
         self.is_filling = False
         self._held = 0
         self._reservations: set[Reservation] = set()
@@ -134,7 +140,7 @@ class Stream:
         except InvalidRequestError as error:
             self._error = error
         self._count_held()
-        if not (had_prefix and self.is_filling and self._frames.n_missing) or self._error:
+        if not (had_prefix and self.is_filling and self._frames.n_room) or self._error:
             self._arrived.set()
 
     def end(self) -> None:
@@ -149,9 +155,9 @@ class Stream:
         return self._held
 
     def renew_window(self) -> None:
-        """Open the window by what is missing of a message whose memory is reserved."""
+        """Open the window by what a message may take of its memory."""
         if self.is_filling and not self.has_ended:
-            self._windows.open(self.number, self._frames.n_missing)
+            self._windows.open(self.number, self._frames.n_room)
 
     def overrun(self) -> None:
         """Refuse the call: too much waits for memory, or for its turn."""
@@ -159,8 +165,8 @@ class Stream:
         self._frames.drop()
         self._count_held()
         self._arrived.set()
-        if self._reserving is not None:
-            self._reserving.cancel()
+        if self._waits_for_memory is not None:
+            self._waits_for_memory.cancel()
 
     def release(self) -> None:
         """Give all memory back; nothing comes any more."""
@@ -187,7 +193,8 @@ class Stream:
     ) -> Message | None:
         """Return the next message, None when the client has sent all.
 
-        Its memory is reserved before it comes; the handler may release it before the end.
+        Its memory is promised before it comes and held as it comes; the handler may release it
+        before the end.
 
         Args:
             beside_bytes: What the handler will hold beside it.
@@ -196,8 +203,8 @@ class Stream:
         Raises:
             OipError, HttpError: It is malformed, too large, too slow, or there is no memory.
         """
-        frames, pace = self._frames, Pace(self._limits)
-        pace.total_s = self._limits.body_s
+        limits, frames = self._limits, self._frames
+        pace = Pace(limits, most_s=limits.grace_s, total_s=limits.body_s)
         if is_patient:
             await self._until(lambda: self.has_ended or not frames.is_between, None)
         await self._until(lambda: self.has_ended or frames.prefix is not None, pace)
@@ -206,26 +213,26 @@ class Stream:
                 return None
             raise _cut_off()
         is_compressed, n_bytes = frames.prefix
-        if n_bytes > self._limits.body_bytes:
-            raise _too_large(self._limits.body_bytes)
-        pace.hasten(n_bytes / self._limits.body_s)  # else it could not end in time
+        if n_bytes > limits.body_bytes:
+            raise _too_large(limits.body_bytes)
+        pace.hasten(n_bytes / limits.body_s)  # else it could not end in time
         if is_compressed:
             beside_bytes += FIRST_BYTES
         is_small = n_bytes <= SMALL_BYTES and not beside_bytes
         if n_bytes:  # who only announces one holds no memory
             await self._until(lambda: self.has_ended or frames.n_missing < n_bytes, pace)
-        reservation = await self._reserve(0 if is_small else n_bytes + beside_bytes)
-        pace.begin_again(self._limits.stall_s)
-        frames.begin(allocate(n_bytes))
-        self._count_held()
-        self._fill(True)
-        self.renew_window()
-        await self._until(lambda: self.has_ended or not frames.n_missing, pace)
-        if frames.n_missing:
-            raise _cut_off()
-        data = frames.finish()
-        self._fill(False)
-        self._count_held()
+        n_held = n_bytes if is_small else first_bytes(n_bytes, n_bytes - frames.n_missing)
+        promised = 0 if is_small else n_bytes + beside_bytes
+        reservation = await self._reserve(promised, at_once=n_held)
+        body = Body(
+            reservation,
+            most_bytes=n_bytes,
+            n_held=n_held,
+            beside_bytes=beside_bytes,
+            admission_s=limits.admission_s,
+        )
+        await self._take_in(body, pace)
+        data = body.memory
         return Message(
             await self._inflated(data, reservation) if is_compressed else data, reservation
         )
@@ -279,26 +286,53 @@ class Stream:
         if not self.has_ended:
             self._sender.stop(self.number)
 
-    async def _reserve(self, n_bytes: int) -> Reservation:
+    async def _take_in(self, body: Body, pace: Pace) -> None:
+        """Let a message come, as fast as there is memory for it."""
+        frames = self._frames
+        frames.begin(body.memory)
+        while True:
+            frames.allow(body.n_held)
+            self._count_held()
+            self._fill(True)
+            self.renew_window()
+            await self._until(lambda: self.has_ended or not frames.n_room, pace)
+            self._fill(False)
+            if frames.n_room:
+                raise _cut_off()
+            if body.n_held == len(body.memory):
+                break
+            n_came = len(body.memory) - frames.n_missing
+            await self._granted(body.hold(max(n_came, body.n_held + 1)))
+        frames.finish()
+        self._count_held()
+        await self._granted(body.hold_rest())
+
+    async def _reserve(self, n_bytes: int, *, at_once: int) -> Reservation:
         if not n_bytes:
             return NOTHING
-        reservation = self._ledger.try_reserve(n_bytes)
-        if reservation is None:
-            self._commons.short_s = self._loop.time()
-            self._windows.fit()
-            waiting = reserve(self._ledger, n_bytes, admission_s=self._limits.admission_s)
-            self._reserving = asyncio.ensure_future(waiting)
-            try:
-                reservation = await self._reserving
-            except asyncio.CancelledError:
-                _give_back(self._reserving)
-                if self._error is None:
-                    raise
-                raise self._error from None  # overrun
-            finally:
-                self._reserving = None
+        admission_s = self._limits.admission_s
+        waiting = reserve(self._ledger, n_bytes, at_once=at_once, admission_s=admission_s)
+        reservation = await self._granted(waiting)
         self._reservations.add(reservation)
         return reservation
+
+    async def _granted(self, waiting: Awaitable[T]) -> T:
+        """Wait for memory, unless the call is overrun meanwhile."""
+        short = self._loop.call_soon(self._be_short)  # unless it is there at once
+        self._waits_for_memory = task = asyncio.current_task()
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if task is None or self._error is None or task.uncancel():
+                raise
+            raise self._error from None  # overrun, and cancelled by nobody else
+        finally:
+            self._waits_for_memory = None
+            short.cancel()
+
+    def _be_short(self) -> None:
+        self._commons.short_s = self._loop.time()
+        self._windows.fit()
 
     async def _until(self, condition: Callable[[], bool], pace: Pace | None) -> None:
         """Wait for the client until `condition`; only it keeps us waiting here."""
@@ -322,22 +356,18 @@ class Stream:
         if self.head.encoding == "identity":
             raise InvalidRequestError("a message is compressed, and grpc-encoding does not say how")
         limit = self._limits.body_bytes
-        body, inflater = GrowingBody(reservation, limit_bytes=limit), Inflater()
+        admission_s = self._limits.admission_s
+        body = Body(reservation, most_bytes=limit, n_held=FIRST_BYTES, admission_s=admission_s)
+        inflater = Inflater()
         for at in range(0, len(data), FIRST_BYTES):
             for piece in inflater.inflate(data[at : at + FIRST_BYTES]):
                 if body.n_bytes + len(piece) > limit:
                     raise _too_large(limit)
-                body.append(piece)
+                await body.append(piece)
                 await asyncio.sleep(0)  # a bomb must not hold up the others
         inflater.finish()
         reservation.shrink(len(data))
-        return body.finish()
-
-
-def _give_back(reserving: asyncio.Task[Reservation]) -> None:
-    """Reserve no more; what was granted in the moment of the interrupt is given back."""
-    if not reserving.cancel() and not reserving.cancelled() and reserving.exception() is None:
-        reserving.result().release()
+        return body.memory[: body.n_bytes]
 
 
 def _cut_off() -> InvalidRequestError:

@@ -20,11 +20,11 @@ from inferonnx.crypto import Secret
 from inferonnx.errors import (
     AuthenticationError,
     InfeasibleBudgetError,
-    ModelNotReadyError,
     SealedFormatError,
     TensorError,
     UsageError,
 )
+from inferonnx.oip import UnsupportedError
 from inferonnx.plan import choose_resident
 from inferonnx.server.pool import Pool
 from inferonnx.server.scheduler import ModelQueue, QueueLimits
@@ -71,8 +71,9 @@ def plain_answer(model, image):
 def test_facts_are_those_of_the_manifest(opener, sealed_cnn, key):
     facts = opener.facts(str(sealed_cnn), data_key_of(sealed_cnn, key), concurrency=1, n_rows=1)
     assert facts.name == "cnn"
-    assert [(v.name, v.shape) for v in facts.inputs] == [("image", ("batch", 3, 16, 16))]
-    assert [(v.name, v.shape) for v in facts.outputs] == [("scores", ("batch", 10))]
+    takes, gives = facts.signature.inputs, facts.signature.outputs
+    assert [(v.name, v.shape) for v in takes] == [("image", (-1, 3, 16, 16))]
+    assert [(v.name, v.shape) for v in gives] == [("scores", (-1, 10))]
     assert 0 < facts.pass_bytes < facts.least_bytes <= facts.full_bytes
     assert facts.is_batchable
     assert manifest_of(sealed_cnn, key).rows_independent
@@ -116,7 +117,7 @@ def test_a_model_with_sequences_can_not_be_served(opener, tmp_path, key):
     )
     inferonnx.seal(tmp_path / "m.onnx", tmp_path / "m.sealed", key=key, memory="85MiB")
     secret = data_key_of(tmp_path / "m.sealed", key)
-    with pytest.raises(ModelNotReadyError, match="no tensor, and can't be served"):
+    with pytest.raises(UnsupportedError, match="an output that is a sequence"):
         opener.facts(str(tmp_path / "m.sealed"), secret, concurrency=1, n_rows=1)
 
 

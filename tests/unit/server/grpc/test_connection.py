@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inferonnx.oip import grpc as codec
+from inferonnx.server.bodies import PAGE_BYTES
 from inferonnx.server.grpc import guard, limits
 from inferonnx.server.grpc.framing import PREFIX_BYTES, encode_prefix
 from inferonnx.sizes import MIB
@@ -192,17 +193,17 @@ def test_a_client_that_begins_many_calls_with_wide_windows_sends_no_more_than_ca
 
 def test_what_waits_is_in_nobody_s_way(start):
     """The first message has its memory; those behind it take all of the connection's window."""
-    (one, one_data), (two, two_data) = question(300_000), question(900_000)
+    (one, one_data), (two, two_data) = question(200_000), question(900_000)
     one, two = (encode_prefix(len(message)) + message for message in (one, two))
     server = start(ledger_bytes=6 * MIB)
     with H2Client(server) as client:
         first = client.begin("ModelInfer")
-        client.send(first, one[:1000])
-        until(lambda: server.parts.ledger.used_bytes > len(one))
+        client.send(first, one[:-1000])
+        until(lambda: server.parts.ledger.used_bytes >= len(one) - PREFIX_BYTES)
         numbers = [client.begin("ModelInfer") for _ in range(5)]
         sent = dict(sent_blindly(client, numbers, two))
         assert client.h2.local_flow_control_window(first) == 0
-        client.send(first, one[1000:], end=True)
+        client.send(first, one[-1000:], end=True)
         assert answered(client.reply(first)) == one_data
         for number in numbers:
             client.send(number, two[sent[number] :], end=True)
@@ -318,17 +319,21 @@ def test_nothing_is_read_of_a_client_while_too_much_waits(start):
 def test_a_message_that_has_its_memory_comes_on_though_too_much_waits(start):
     server = start(ledger_bytes=4 * MIB)
     server.grpc.commons._most_bytes = 100_000
-    message, data = question(500_000)
+    message, data = question(200_000)
     with H2Client(server) as client:
         client.begin("ModelStreamInfer")
         first = client.begin("ModelInfer")
         framed = encode_prefix(len(message)) + message
-        client.send(first, framed[:100])
-        until(lambda: server.parts.ledger.used_bytes > 2_000_000)
+        client.send(first, framed[:-1000])
+        ledger = server.parts.ledger
+        until(lambda: ledger.used_bytes >= len(message))
+        kept = server.run(_reserve(server, ledger.total_bytes - ledger.used_bytes))
         numbers, _ = waiting(client, 20, question(900_000)[0])
-        client.send(first, framed[100:], end=True)
-        assert answered(client.reply(first)) == data
+        client.receive_until(lambda: any(client.replies[n].is_over for n in numbers))
         refused = [n for n in numbers if client.replies[n].is_over]
+        client.send(first, framed[-1000:], end=True)
+        server.run(_release(kept))
+        assert answered(client.reply(first)) == data
         assert 0 < len(refused) < len(numbers)
         assert {client.replies[number].status for number in refused} == {14}
 
@@ -478,7 +483,7 @@ def test_a_silent_client_with_a_call_is_asked_whether_it_is_there(server, monkey
 
 
 def test_a_slow_message_is_given_up(start):
-    server = start(stall_s=0.2, bytes_per_s=1000)
+    server = start(grace_s=0.2, bytes_per_s=1000)
     with H2Client(server) as client:
         number = client.begin("ModelInfer")
         client.send(number, encode_prefix(1000) + bytes(10))
@@ -499,19 +504,33 @@ def test_messages_that_are_announced_and_never_come_hold_no_memory(start):
         until(lambda: not server.parts.ledger.used_bytes)  # the reply comes first
 
 
-def test_a_message_that_has_memory_and_stands_still_gives_it_to_who_waits(start):
-    server = start(ledger_bytes=4 * MIB, stall_s=0.5)
+def test_messages_of_which_little_has_come_hold_little(start):
+    """All memory is announced ten times over and begun; whoever sends something has it."""
+    server = start(ledger_bytes=4 * MIB)
+    message, data = question(500_000)
+    with H2Client(server) as silent, H2Client(server) as client:
+        for _ in range(20):
+            silent.send(silent.begin("ModelInfer"), encode_prefix(2 * MIB) + b"x")
+        until(lambda: server.parts.ledger.used_bytes == 20 * PAGE_BYTES)
+        for _ in range(3):
+            assert answered(client.call("ModelInfer", message)) == data
+        assert server.parts.ledger.n_waiting == 0
+
+
+def test_a_message_that_stands_still_gives_its_memory_to_who_waits(start):
+    """It has sent enough for half an hour by the least rate, and has no more than half a second."""
+    server = start(ledger_bytes=4 * MIB, grace_s=0.5, bytes_per_s=1000)
     message, data = question(500_000)
     with H2Client(server) as client:
         number = client.begin("ModelInfer")
-        client.send(number, encode_prefix(3 * MIB) + b"x")
-        until(lambda: server.parts.ledger.used_bytes)
+        client.send(number, encode_prefix(3_000_000) + bytes(1_000_000))
+        until(lambda: server.parts.ledger.used_bytes >= 1_000_000)
         assert answered(client.call("ModelInfer", message)) == data
         assert client.reply(number).status == 4
 
 
 def test_a_message_that_comes_slowly_but_fast_enough_is_taken(start):
-    server = start(stall_s=1, bytes_per_s=100)  # alone that second would not do
+    server = start(grace_s=1, bytes_per_s=100)  # alone that second would not do
     message, data = question(200)
     framed = encode_prefix(len(message)) + message
     with H2Client(server) as client:

@@ -1,0 +1,48 @@
+"""How a server's budget is divided: what requests may hold, and what is left for models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inferonnx.errors import InfeasibleBudgetError
+from inferonnx.sizes import KIB, MIB, format_size
+
+if TYPE_CHECKING:
+    from inferonnx.control import ServerConfig
+
+CONNECTION_BYTES = 36 * KIB
+"""An idle TLS connection (docs/serving.md, "Memory")."""
+
+REQUEST_SHARE = 16
+LEAST_REQUEST_BYTES = 4 * MIB
+"""Requests may hold a sixteenth of the budget, or this: eight images of 224 x 224 in FP32."""
+
+SLACK_BYTES = MIB
+"""What heaps differ by from run to run."""
+
+LEFT_BYTES = 2 * MIB
+"""Kept from the next model once one has closed: heaps were seen to keep up to so much of it."""
+
+
+def requests_bytes(config: ServerConfig) -> int:
+    """Return what requests may hold."""
+    return max(LEAST_REQUEST_BYTES, config.memory_bytes // REQUEST_SHARE)
+
+
+def models_bytes(config: ServerConfig, floor: int) -> int:
+    """Return what models may hold, beside floor, connections and requests."""
+    connections = config.max_connections * CONNECTION_BYTES
+    others = floor + requests_bytes(config) + connections + SLACK_BYTES
+    if config.grpc is not None:
+        from inferonnx.server.grpc import reserved_bytes
+
+        others += reserved_bytes(config.max_connections, CONNECTION_BYTES)
+    if others >= config.memory_bytes:
+        raise InfeasibleBudgetError(
+            f"the server alone needs {format_size(others)}, and the budget is "
+            f"{format_size(config.memory_bytes)}",
+            needed_bytes=others,
+            budget_bytes=config.memory_bytes,
+            hint="Give it more with --memory: models come on top.",
+        )
+    return config.memory_bytes - others
