@@ -198,11 +198,22 @@ def test_the_budget_is_divided_as_it_is_told(start):
     assert re.search(r"least +[\d.]+ MiB for the largest model", server.log.read_text())
 
 
+def test_what_is_told_as_least_is_enough_whatever_was_given(start):
+    generous = start("cnn", options=("--memory", "1GiB"))
+    least = generous.facts["least_bytes"]
+    assert least < 96 * MIB  # of 1 GiB requests have 64 MiB, and need 4
+    assert generous.end() == 0
+    tight = start("cnn", options=("--memory", str(least + MIB)))  # floors differ a little
+    assert tight.facts["models"] == {"ready": 1}
+    assert tight.end() == 0
+
+
 def test_what_is_least_is_told_before_there_is_a_model(start):
-    server = start(options=("--memory", "96MiB"))
-    others = server.facts["memory_bytes"] - server.facts["models_bytes"]
+    server = start(options=("--memory", "1GiB"))
     assert server.facts["least_bytes"] is None
-    assert f"least        {format_size(others)}, and what" in server.log.read_text()
+    least = server.facts["server_bytes"]
+    assert least < 64 * MIB
+    assert f"least        {format_size(least)}, and what" in server.log.read_text()
     assert server.end() == 0
 
 

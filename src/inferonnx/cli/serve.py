@@ -122,9 +122,9 @@ async def _serve(server: Server, config: ServerConfig, *, as_json: bool) -> None
         loop.add_signal_handler(number, end)
 
     def started(facts: Started) -> None:
+        _tell(facts, config)
         if as_json:
             print(json.dumps(_facts(facts)), flush=True)
-        _tell(facts, config)
 
     if not await server.run(started=started, stop=stop):
         os._exit(ExitCode.DONE)  # their time is over, and no thread can be told to end
@@ -142,6 +142,7 @@ def _facts(facts: Started) -> dict[str, object]:
         "models_bytes": facts.models_bytes,
         "requests_bytes": facts.requests_bytes,
         "least_bytes": facts.least_bytes,
+        "server_bytes": facts.server_bytes,
         "models": dict(facts.states),
     }
 
@@ -152,8 +153,8 @@ def _tell(facts: Started, config: ServerConfig) -> None:
     for host, port in facts.grpc_addresses:
         say(f"gRPC         {_bracketed(host)}:{port}")
     say(f"public key   sha256 {facts.public_key_hash.hex()}")
-    others = facts.memory_bytes - facts.models_bytes
-    connections = others - facts.floor_bytes - facts.requests_bytes
+    parts = facts.floor_bytes + facts.requests_bytes + facts.models_bytes
+    connections = facts.memory_bytes - parts
     say(
         f"memory       {format_size(facts.memory_bytes)}: {format_size(facts.floor_bytes)} for the "
         f"server, {format_size(connections)} for connections, "
@@ -161,7 +162,7 @@ def _tell(facts: Started, config: ServerConfig) -> None:
         f"{format_size(facts.models_bytes)} for models"
     )
     if facts.least_bytes is None:
-        say(f"least        {format_size(others)}, and what the largest model needs")
+        say(f"least        {format_size(facts.server_bytes)}, and what the largest model needs")
     else:
         say(f"least        {format_size(facts.least_bytes)} for the largest model that is unlocked")
     counts = ", ".join(f"{n} {state}" for state, n in facts.states.items())
