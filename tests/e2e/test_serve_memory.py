@@ -1,6 +1,7 @@
 """A server keeps to `--memory`, as the kernel counts from outside, whatever its clients do."""
 
 import json
+import re
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import inferonnx
 from conftest import small_cnn
 from inferonnx import zoo
-from inferonnx.sizes import MIB
+from inferonnx.sizes import MIB, format_size
 from machine import MODELS
 from served import PATIENCE_S
 from serving import models
@@ -188,6 +189,31 @@ def test_the_budget_is_divided_as_it_is_told(start):
     parts = facts["floor_bytes"] + facts["requests_bytes"] + facts["models_bytes"]
     assert parts < facts["memory_bytes"]
     assert facts["least_bytes"] <= facts["memory_bytes"]
+    assert server.end() == 0
+    told = re.search(r"memory +(.*)", server.log.read_text())[1]
+    budget, *parts = [float(n) for n in re.findall(r"([\d.]+) MiB", told)]
+    assert budget == 96
+    assert len(parts) == 4
+    assert abs(sum(parts) - budget) < 0.3  # each is rounded
+    assert re.search(r"least +[\d.]+ MiB for the largest model", server.log.read_text())
+
+
+def test_what_is_told_as_least_is_enough_whatever_was_given(start):
+    generous = start("cnn", options=("--memory", "1GiB"))
+    least = generous.facts["least_bytes"]
+    assert least < 96 * MIB  # of 1 GiB requests have 64 MiB, and need 4
+    assert generous.end() == 0
+    tight = start("cnn", options=("--memory", str(least + MIB)))  # floors differ a little
+    assert tight.facts["models"] == {"ready": 1}
+    assert tight.end() == 0
+
+
+def test_what_is_least_is_told_before_there_is_a_model(start):
+    server = start(options=("--memory", "1GiB"))
+    assert server.facts["least_bytes"] is None
+    least = server.facts["server_bytes"]
+    assert least < 64 * MIB
+    assert f"least        {format_size(least)}, and what" in server.log.read_text()
     assert server.end() == 0
 
 

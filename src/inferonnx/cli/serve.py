@@ -16,7 +16,7 @@ from inferonnx import __version__
 from inferonnx.app.host.serve import Server, Started
 from inferonnx.cli.options import verb
 from inferonnx.cli.printing import say
-from inferonnx.control import SETTINGS, parse_config, parse_flags, server_config
+from inferonnx.control import GROUPS, SETTINGS, parse_config, parse_flags, server_config
 from inferonnx.control.kinds import SWITCH
 from inferonnx.errors import ExitCode
 from inferonnx.report.status import status_page
@@ -45,10 +45,16 @@ def add_parser(verbs: Verbs, name: str) -> None:
         "  inferonnx serve --models repo --key owner.key --allow-anonymous-infer\n"
         "  inferonnx serve --config serve.toml --listen 0.0.0.0:8443",
     )
-    parser.add_argument("--config", metavar="FILE", help="settings in TOML (docs/serve-config.md)")
-    for setting in SETTINGS:
-        if setting.flag:
-            _add_flag(parser, setting)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="settings in TOML; tokens, limits and time-outs stand in it alone",
+    )
+    for title, settings in GROUPS.items():
+        flags = [setting for setting in settings if setting.flag]
+        group = parser.add_argument_group(title) if flags else parser
+        for setting in flags:
+            _add_flag(group, setting)
     parser.add_argument(
         "--log-level", choices=LEVELS, default="info", help="least level that is written"
     )
@@ -58,21 +64,32 @@ def add_parser(verbs: Verbs, name: str) -> None:
     parser.set_defaults(run=_run)
 
 
-def _add_flag(parser: argparse.ArgumentParser, setting: Setting) -> None:
+def _add_flag(group: argparse._ActionsContainer, setting: Setting) -> None:
     if setting.kind is SWITCH:
-        stores = "store_false" if setting.flag.startswith("--no-") else "store_true"
-        parser.add_argument(
-            setting.flag, dest=setting.field, action=stores, default=None, help=setting.meaning
+        stores = "store_false" if setting.against else "store_true"
+        meaning = setting.against or setting.meaning
+        group.add_argument(
+            setting.flag, dest=setting.field, action=stores, default=None, help=meaning
         )
         return
     several: dict[str, Any] = {"nargs": "+"} if type(setting.default) is tuple else {}
-    parser.add_argument(
+    group.add_argument(
         setting.flag,
         dest=setting.field,
-        metavar=setting.field.removesuffix("_bytes").upper(),
-        help=setting.meaning,
+        metavar="DIR" if setting.is_required else setting.kind.placeholder,
+        help=setting.meaning + _default(setting),
         **several,
     )
+
+
+def _default(setting: Setting) -> str:
+    """Return the end of a line of help that says what counts without the flag."""
+    if setting.is_required or setting.default is None:
+        return ""
+    plain = setting.kind.plain(setting.default)
+    if setting.field.endswith("_bytes"):
+        plain = format_size(setting.default)
+    return f" (default: {' '.join(plain) if isinstance(plain, list) else plain})"
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -105,9 +122,9 @@ async def _serve(server: Server, config: ServerConfig, *, as_json: bool) -> None
         loop.add_signal_handler(number, end)
 
     def started(facts: Started) -> None:
+        _tell(facts, config)
         if as_json:
             print(json.dumps(_facts(facts)), flush=True)
-        _tell(facts, config)
 
     if not await server.run(started=started, stop=stop):
         os._exit(ExitCode.DONE)  # their time is over, and no thread can be told to end
@@ -125,6 +142,7 @@ def _facts(facts: Started) -> dict[str, object]:
         "models_bytes": facts.models_bytes,
         "requests_bytes": facts.requests_bytes,
         "least_bytes": facts.least_bytes,
+        "server_bytes": facts.server_bytes,
         "models": dict(facts.states),
     }
 
@@ -135,12 +153,17 @@ def _tell(facts: Started, config: ServerConfig) -> None:
     for host, port in facts.grpc_addresses:
         say(f"gRPC         {_bracketed(host)}:{port}")
     say(f"public key   sha256 {facts.public_key_hash.hex()}")
+    parts = facts.floor_bytes + facts.requests_bytes + facts.models_bytes
+    connections = facts.memory_bytes - parts
     say(
         f"memory       {format_size(facts.memory_bytes)}: {format_size(facts.floor_bytes)} for the "
-        f"server, {format_size(facts.requests_bytes)} for requests, "
+        f"server, {format_size(connections)} for connections, "
+        f"{format_size(facts.requests_bytes)} for requests, "
         f"{format_size(facts.models_bytes)} for models"
     )
-    if facts.least_bytes is not None:
+    if facts.least_bytes is None:
+        say(f"least        {format_size(facts.server_bytes)}, and what the largest model needs")
+    else:
         say(f"least        {format_size(facts.least_bytes)} for the largest model that is unlocked")
     counts = ", ".join(f"{n} {state}" for state, n in facts.states.items())
     say(f"models       {counts or 'none yet'}")

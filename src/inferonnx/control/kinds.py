@@ -52,11 +52,13 @@ class Kind:
         written: How a value is written, for the documentation.
         parse: Value of what TOML or a flag gives; ConfigError without a place.
         plain: A value as JSON has it.
+        placeholder: Stands for a value in a command's help.
     """
 
     written: str
     parse: Callable[[Any], Any]
     plain: Callable[[Any], object] = lambda value: value
+    placeholder: str = "N"
 
 
 def whole(least: int, most: int) -> Kind:
@@ -84,7 +86,7 @@ def size(least: int, most: int = MAX_BYTES) -> Kind:
         return n_bytes
 
     at_least = f", at least {format_size(least)}" if least > 1 else ""
-    return Kind(written=f"size{at_least}", parse=parse)
+    return Kind(written=f"size{at_least}", parse=parse, placeholder="SIZE")
 
 
 def choice(*words: str) -> Kind:
@@ -95,7 +97,8 @@ def choice(*words: str) -> Kind:
             raise _wrong(raw, " or ".join(words))
         return str(raw)
 
-    return Kind(written=" or ".join(f'"{word}"' for word in words), parse=parse)
+    written = " or ".join(f'"{word}"' for word in words)
+    return Kind(written=written, parse=parse, placeholder=f"{{{','.join(words)}}}")
 
 
 def _switch(raw: object) -> bool:
@@ -202,10 +205,10 @@ def _plain_token(entry: TokenEntry) -> Mapping[str, object]:
 
 
 SWITCH = Kind(written="true or false", parse=_switch)
-PATH = Kind(written="path", parse=_path)
-ADDRESS = Kind(written="HOST:PORT", parse=_address, plain=str)
-PUBLIC_KEY = Kind(written="64 digits", parse=_public_key, plain=bytes.hex)
-NAMES = Kind(written="list of names", parse=_names, plain=list)
+PATH = Kind(written="path", parse=_path, placeholder="FILE")
+ADDRESS = Kind(written="HOST:PORT", parse=_address, plain=str, placeholder="HOST:PORT")
+PUBLIC_KEY = Kind(written="64 digits", parse=_public_key, plain=bytes.hex, placeholder="PUBKEY")
+NAMES = Kind(written="list of names", parse=_names, plain=list, placeholder="NAME")
 ROLES = Kind(written="list of roles", parse=_roles, plain=role_words)
 TOKENS = Kind(
     written="tables", parse=_tokens, plain=lambda entries: [_plain_token(e) for e in entries]

@@ -44,12 +44,14 @@ class Setting(NamedTuple):
         kind: Of its values.
         meaning: What it does, in half a line.
         flag: On the command line; empty when it stands in the file alone.
+        against: What the flag does, where it says no to what `meaning` says.
     """
 
     field: str
     kind: Kind
     meaning: str
     flag: str = ""
+    against: str = ""
 
     @property
     def key(self) -> str:
@@ -89,12 +91,14 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
             SWITCH,
             "drop clean pages of libraries; not inside an SGX library OS",
             "--no-page-drop",
+            "keep clean pages of libraries in memory: inside an SGX library OS they can't go",
         ),
         Setting(
             "resident",
             SWITCH,
             "keep weights decrypted where memory is left; false: for measurements",
             "--no-resident",
+            "read and decrypt all weights in every pass; for measurements",
         ),
         Setting("drain_timeout_s", _TIMEOUT, "what running requests get after SIGTERM"),
         Setting("log_format", choice("text", "json"), "form of lines on stderr", "--log-format"),
@@ -103,7 +107,7 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting(
             "owner",
             PUBLIC_KEY,
-            "the one owner who may push, unlock and delete; none: nobody may",
+            "public key of the one owner who may push, unlock and delete; none: nobody may",
             "--owner",
         ),
         Setting(

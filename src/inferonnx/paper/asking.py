@@ -16,7 +16,7 @@ from contextlib import suppress
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from inferonnx.app.host.division import LEAST_REQUEST_BYTES, REQUEST_SHARE
+from inferonnx.app.host.division import REQUEST_SHARE
 from inferonnx.bench.served import Asker, ServerProcess, Serving
 from inferonnx.control import NEVER_S, TOKEN_RANDOM_BYTES, Role, config_lines, new_token
 from inferonnx.epc import major_faults, warm
@@ -114,9 +114,8 @@ def open_configuration(
 
 def least_memory(facts: Mapping[str, Any]) -> int:
     """Return the least budget of a server, of what one with plenty says at its start."""
-    beside = int(facts["least_bytes"] or 0) - int(facts["requests_bytes"]) + FLOOR_VARIES_BYTES
-    share = beside * REQUEST_SHARE // (REQUEST_SHARE - 1)
-    return max(beside + LEAST_REQUEST_BYTES, share)
+    varies = FLOOR_VARIES_BYTES * REQUEST_SHARE // (REQUEST_SHARE - 1)  # and requests' part of it
+    return int(facts["least_bytes"] or 0) + varies
 
 
 class _Served:

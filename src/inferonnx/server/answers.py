@@ -126,7 +126,7 @@ class Answers:
         view = self.find(name, "")
         if view.state != READY:
             self._context.models.check_can_be_served(view)
-            raise ModelNotReadyError(f"failed to load '{name}': {view.reason}")
+            raise ModelNotReadyError(f"failed to load '{name}': {view.reason}", hint=view.way_out)
         await self._context.models.open(name, view.stored.version)
 
     async def unload(self, name: str) -> None:

@@ -54,6 +54,19 @@ async def reserve(
         raise HttpError(413, error.message) from error
 
 
+def grow(reservation: Reservation, n_bytes: int) -> None:
+    """Take more memory for a request that has come in part, without waiting.
+
+    Raises:
+        HttpError: 413 when there never will be so much, 503 when others hold it.
+    """
+    if reservation.try_grow(n_bytes):
+        return
+    if not reservation.could_grow(n_bytes):
+        raise HttpError(413, "the request takes more memory than all requests together may hold")
+    raise _no_memory()
+
+
 def allocate(n_bytes: int) -> memoryview:
     """Return zeroed memory of its own.
 
@@ -117,7 +130,7 @@ class Body:
         What was promised is waited for, and anything beyond only tried.
 
         Raises:
-            HttpError: 503, there is no memory.
+            HttpError: 413 when there never will be so much, 503 when others hold it.
         """
         if n_bytes <= self.n_held:
             return
@@ -125,17 +138,17 @@ class Body:
         promised = min(more, max(0, self._reservation.missing_bytes - self._beside_bytes))
         await self._grow(promised)
         self.n_held += promised
-        for beyond in (more - promised, n_bytes - self.n_held):
-            if beyond <= 0 or self._reservation.try_grow(beyond):
-                self.n_held += max(0, beyond)
-                return
-        raise _no_memory()
+        beyond = max(0, more - promised)
+        if not self._reservation.try_grow(beyond):
+            beyond = max(0, n_bytes - self.n_held)
+            grow(self._reservation, beyond)
+        self.n_held += beyond
 
     async def append(self, data: Bytes) -> None:
         """Add bytes.
 
         Raises:
-            HttpError: 413 beyond its most, 503 when there is no memory for more.
+            HttpError: 413 beyond its most, else as `hold`.
         """
         end = self.n_bytes + len(data)
         if end > len(self.memory):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from inferonnx.errors import ModelNotReadyError
 from inferonnx.oip import (
     HEADER_LENGTH_NAME,
     Limits,
@@ -20,6 +19,7 @@ from inferonnx.oip import (
 from inferonnx.oip import messages as documents
 from inferonnx.server import replies
 from inferonnx.server.answers import REPLY_BYTES, Answers, shared_memory_refused
+from inferonnx.server.bodies import grow
 from inferonnx.server.messages import Reply
 from inferonnx.server.models import READY
 from inferonnx.sizes import KIB
@@ -119,10 +119,8 @@ class OipEndpoints:
         reservation = call.exchange.reservation
         assert reservation is not None  # noqa: S101 - read_body made it
         beside = reservation.n_bytes - len(body)
-        if cost > beside and not reservation.try_grow(cost - beside):
-            raise ModelNotReadyError(
-                "the server's memory is in use by other requests", hint="Try again later."
-            )
+        if cost > beside:
+            grow(reservation, cost - beside)
 
         def parse() -> InferRequest | RawRequest:
             return parse_infer_request(

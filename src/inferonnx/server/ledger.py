@@ -66,6 +66,10 @@ class Reservation:
         self.missing_bytes -= n_bytes
         return False
 
+    def could_grow(self, n_bytes: int) -> bool:
+        """Tell whether `n_bytes` more would be free if nobody else held anything."""
+        return self.n_bytes + self.missing_bytes + n_bytes <= self._ledger.total_bytes
+
     def shrink(self, n_bytes: int) -> None:
         """Give `n_bytes` of it back.
 

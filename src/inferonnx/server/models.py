@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 READY, LOCKED, UNAVAILABLE = "ready", "locked", "unavailable"
 
 
+OTHER_FILE = "Its owner pushes another version."
+"""What helps against a file that can't be served; no key does."""
+
+
 class ModelView(NamedTuple):
     """One version of a model as an operator sees it."""
 
@@ -33,6 +37,11 @@ class ModelView(NamedTuple):
     reason: str
     entry: PoolEntry | None
     queue: ModelQueue
+
+    @property
+    def way_out(self) -> str:
+        """What makes it ready; empty where that is the usual: its owner unlocks it."""
+        return OTHER_FILE if self.state == UNAVAILABLE else ""
 
 
 class _Version:
@@ -113,7 +122,8 @@ class Models:
             return view.entry.facts.signature
         self.check_can_be_served(view)
         raise ModelNotReadyError(
-            f"model '{view.stored.name}' version {view.stored.version} is not ready: {view.reason}"
+            f"model '{view.stored.name}' version {view.stored.version} is not ready: {view.reason}",
+            hint=view.way_out,
         )
 
     def check_can_be_served(self, view: ModelView) -> None:
@@ -138,7 +148,7 @@ class Models:
         """
         found = self._version(name, version)
         if found.stored.problem:
-            raise ModelNotReadyError(found.stored.problem)
+            raise ModelNotReadyError(found.stored.problem, hint=OTHER_FILE)
         try:
             await self._admit(found, data_key)
         except InferonnxError as error:

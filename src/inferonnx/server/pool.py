@@ -38,6 +38,8 @@ PAUSE_S = 1.0
 and would take it from models that work."""
 
 UNLOADED = "the model was unloaded"
+STOPPING = "the server is stopping"
+LATER = "Try again when it runs again."
 
 
 class PoolEntry(NamedTuple):
@@ -152,7 +154,7 @@ class Pool:
             while (slot := self._slots.get(model)) is not None and slot.withdrawn:
                 await slot.gone.wait()
             if self._closed:
-                raise ModelNotReadyError("the server takes no more models: it is stopping")
+                raise ModelNotReadyError(STOPPING, hint=LATER)
             if slot is None:
                 slot = self._slots[model] = Slot(path, data_key, facts)
             kept = slot.data_key
@@ -252,7 +254,7 @@ class Pool:
     def _asked(self, slot: Slot, task: asyncio.Task[None]) -> None:
         slot.opening = False
         if task.cancelled():
-            slot.refuse(ModelNotReadyError("the server is stopping"))
+            slot.refuse(ModelNotReadyError(STOPPING, hint=LATER))
         elif slot.is_wanted:  # since the end of the task
             self._ask(slot)
 

@@ -135,6 +135,9 @@ class Reservation(Protocol):
     def try_grow(self, n_bytes: int) -> bool:
         """Take more than was promised if it is free now; tell whether it worked."""
 
+    def could_grow(self, n_bytes: int) -> bool:
+        """Tell whether it would work if nobody else held anything."""
+
     def shrink(self, n_bytes: int) -> None:
         """Give some of it back."""
 

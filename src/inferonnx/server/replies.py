@@ -135,7 +135,9 @@ def verdict(error: Exception) -> Verdict:
     if isinstance(error, InferonnxError) and error.hint:
         sentence = f"{error.message}. {error.hint}"
     after = getattr(error, "retry_after_s", 0) or getattr(told, "retry_after_s", 0)
-    return Verdict(status, code, sentence, after or int(status in (423, 503)))
+    # A model that waits for its owner, or for another file, is not ready in a second either.
+    is_soon = status in (423, 503) and not isinstance(error, ModelNotReadyError)
+    return Verdict(status, code, sentence, after or int(is_soon))
 
 
 def failure(error: Exception) -> Reply:

@@ -222,7 +222,7 @@ class ModelQueue:
         finally:
             # Nothing is left over but when the worker is cancelled.
             for job in jobs:
-                job.fail(ModelNotReadyError("the request was interrupted"))
+                job.fail(ModelNotReadyError("the request was interrupted", hint="Try again."))
                 job.release()
             if jobs:
                 newest = (time.perf_counter() - began) / len(jobs) - self._request_s

@@ -27,6 +27,22 @@ def test_every_verb_explains_itself(verb, capsys):
     assert "--debug" in text
 
 
+def test_serve_says_what_its_flags_take_and_what_counts_without_them(capsys):
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    flowing = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "--models DIR folder",
+        "--listen HOST:PORT where REST is served; port 0: the system chooses (default: 127.0.0.1",
+        "--memory SIZE peak resident memory of the whole process (default: 1024.0 MiB)",
+        "--tls-min {1.2,1.3} least version of TLS (default: 1.3)",
+        "--tls-san NAME [NAME ...] names in the certificate that the server makes (default: loc",
+        "--no-resident read and decrypt all weights in every pass",
+        "--owner PUBKEY public key of the one owner",
+    ):
+        assert words in flowing
+
+
 def test_the_overview_lists_verbs_and_exit_codes(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])

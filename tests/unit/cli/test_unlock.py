@@ -80,5 +80,8 @@ def test_delete_is_for_good_and_only_for_its_owner(run, served, pushed, unnumber
 
 
 def test_delete_by_the_owners_copy_takes_no_token(run, pushed, unnumbered_cnn):
+    code, _, err = run("delete", "cnn", "--version", pushed)
+    assert code == 4
+    assert "--model" in err
     copy = ("--model", unnumbered_cnn)
     assert run("delete", "cnn", "--version", pushed, *copy)[0] == 0

@@ -95,13 +95,27 @@ def test_a_body_beyond_its_most_is_refused_before_it_has_memory():
 
 def test_a_body_that_finds_no_memory_beyond_its_promise_gives_up_and_does_not_wait():
     async def grow():
-        ledger, _, body = await beginning(100_000, 1 << 20, promised=65_536)
+        ledger, _, body = await beginning(200_000, 1 << 20, promised=65_536)
+        others = ledger.try_reserve(100_000)
         await body.append(bytes(70_000))  # there is no room for twice that
-        assert ledger.used_bytes == 70_000
+        assert ledger.used_bytes == 170_000
         with pytest.raises(HttpError) as info:
             await body.append(bytes(30_001))
         assert info.value.status == 503
         assert ("Retry-After", "1") in info.value.headers
+        others.release()
+        await body.append(bytes(30_001))
+
+    run(grow())
+
+
+def test_a_body_that_no_memory_would_hold_is_not_told_to_come_again():
+    async def grow():
+        _, _, body = await beginning(100_000, 1 << 20, promised=65_536)
+        await body.append(bytes(70_000))
+        with pytest.raises(HttpError, match="all requests together") as info:
+            await body.append(bytes(30_001))
+        assert (info.value.status, info.value.headers) == (413, ())
 
     run(grow())
 

@@ -123,6 +123,14 @@ def test_two_that_could_not_both_end_do_so_one_after_the_other(loop):
     assert second.n_bytes == 3
 
 
+def test_what_never_could_be_held_is_known():
+    ledger = Ledger(10)
+    held, _others = ledger.try_reserve(4), ledger.try_reserve(5)
+    assert held.could_grow(6)
+    assert not held.try_grow(6)
+    assert not held.could_grow(7)
+
+
 def test_who_leaves_the_queue_lets_the_next_in(loop):
     ledger = Ledger(10)
     ledger.try_reserve(5)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from inferonnx.crypto import Secret
-from inferonnx.errors import InfeasibleBudgetError, KeyMismatchError
+from inferonnx.errors import InfeasibleBudgetError, KeyMismatchError, ModelNotReadyError
 from inferonnx.oip import UnsupportedError
 from inferonnx.server.answers import Answers
 from inferonnx.server.models import LOCKED, READY, UNAVAILABLE
@@ -84,3 +84,18 @@ def test_what_was_remembered_of_a_failure_holds_nothing_of_the_attempt(parts):
     except KeyMismatchError as error:
         parts.models.not_unlocked("float", 1, error)
     assert parts.models._version("float", 1).failure.__traceback__ is None
+
+
+@pytest.mark.parametrize("name", ["float", "cut"])
+def test_who_asks_for_what_is_not_ready_is_told_what_helps_and_not_to_ask_again_soon(parts, name):
+    parts.add("cut", problem="the file is cut short")
+    for ask in (
+        lambda: parts.models.signature(parts.models.find(name, None)),
+        lambda: asyncio.run(Answers(parts.context).load(name)),
+    ):
+        with pytest.raises(ModelNotReadyError) as caught:
+            ask()
+        told = verdict(caught.value)
+        way_out = "`inferonnx unlock`." if name == "float" else "pushes another version."
+        assert (told.status, told.retry_after_s) == (503, 0)
+        assert told.sentence.endswith(way_out)

@@ -501,7 +501,7 @@ def test_a_closed_pool_has_wiped_all_keys_and_takes_no_more(world):
     world.loop.step(2)
     closing = world.loop.create_task(world.pool.close())
     world.turn()
-    with pytest.raises(ModelNotReadyError, match="takes no more"):
+    with pytest.raises(ModelNotReadyError, match="stopping"):
         admitting.result()
     assert not closing.done()
     user.leave()

@@ -46,3 +46,15 @@ def models_bytes(config: ServerConfig, floor: int) -> int:
             hint="Give it more with --memory: models come on top.",
         )
     return config.memory_bytes - others
+
+
+def least_budget(config: ServerConfig, for_models: int, needed_bytes: int) -> int:
+    """Return the least budget that leaves so much for models; requests have their part of it.
+
+    Args:
+        config: With the budget that was given.
+        for_models: What is for models in that one.
+        needed_bytes: What they need.
+    """
+    others = config.memory_bytes - for_models - requests_bytes(config) + needed_bytes
+    return max(others + LEAST_REQUEST_BYTES, -(-others * REQUEST_SHARE // (REQUEST_SHARE - 1)))

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.app.host.division import LEFT_BYTES, models_bytes, requests_bytes
+from inferonnx.app.host.division import LEFT_BYTES, least_budget, models_bytes, requests_bytes
 from inferonnx.app.host.serving import EngineOpener, warm_up
 from inferonnx.app.host.settings import (
     connection_limits,
@@ -70,6 +70,7 @@ class Started(NamedTuple):
     models_bytes: int
     requests_bytes: int
     least_bytes: int | None
+    server_bytes: int
     states: Mapping[str, int]
 
 
@@ -190,7 +191,8 @@ class Server:
                     floor_bytes=floor,
                     models_bytes=for_models,
                     requests_bytes=request_bytes,
-                    least_bytes=None if least is None else config.memory_bytes - for_models + least,
+                    least_bytes=None if least is None else least_budget(config, for_models, least),
+                    server_bytes=least_budget(config, for_models, 0),
                     states=_counted(models),
                 )
             )

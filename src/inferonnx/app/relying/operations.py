@@ -78,7 +78,8 @@ def unlock(
         owned.served_name(name)
         number = owned.served_version(version)
         if number is None:
-            number = yield from _version_of(name, owned.model_id)
+            hint = "With --version an owner needs no token."
+            number = (yield from _found(name, model_id=owned.model_id, way_out=hint)).version
         return (
             yield from manage.unlock(
                 name, number, model_id=owned.model_id, data_key=owned.data_key, key=key.owner
@@ -102,16 +103,20 @@ def delete(
         if sealed is not None:
             model_id = stack.enter_context(OwnedFile(sealed, key)).model_id
         else:
-            found = yield from manage.find_model(name, version)
+            hint = "With --model an owner needs no token."
+            found = yield from _found(name, version, way_out=hint)
             model_id = _id_of(found, key)
         yield from manage.delete(name, version, model_id=model_id, key=key.owner)
 
 
-def _version_of(name: str, model_id: bytes) -> Steps[int]:
+def _found(
+    name: str, version: int | None = None, *, model_id: bytes | None = None, way_out: str
+) -> Steps[ServedModel]:
+    """Look a model up as `manage.find_model` does; who may not is told the way out."""
     try:
-        return (yield from manage.find_model(name, model_id=model_id)).version
+        return (yield from manage.find_model(name, version, model_id=model_id))
     except (UnauthenticatedError, PermissionDeniedError) as error:
-        error.hint = "With --version an owner needs no token."
+        error.hint = way_out
         raise
 
 

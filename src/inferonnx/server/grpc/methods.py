@@ -7,9 +7,10 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import InferonnxError
-from inferonnx.oip import BusyError, Limits, NotFoundError, TooLargeError
+from inferonnx.oip import Limits, NotFoundError, TooLargeError
 from inferonnx.oip import grpc as codec
 from inferonnx.server.answers import REPLY_BYTES, Answers, shared_memory_refused
+from inferonnx.server.bodies import grow
 from inferonnx.server.grpc import limits as most
 from inferonnx.server.models import READY
 from inferonnx.server.replies import verdict
@@ -228,8 +229,8 @@ async def _parsed(message: Message) -> InferRequest:
     for cost in PARSED_COSTS:
         limits = Limits(tensor_bytes=cost * len(message.data))
         more = limits.tensor_bytes - message.beside_bytes
-        if more > 0 and not message.reservation.try_grow(more):
-            raise BusyError("the server has no memory to read this request now", retry_after_s=1)
+        if more > 0:
+            grow(message.reservation, more)
         try:
             return await asyncio.to_thread(codec.parse_infer_request, message.data, limits=limits)
         except TooLargeError as error:

@@ -55,6 +55,9 @@ class _Nothing:
     def try_grow(self, _n_bytes: int) -> bool:
         return False
 
+    def could_grow(self, _n_bytes: int) -> bool:
+        return False
+
     def shrink(self, _n_bytes: int) -> None:
         pass
 
