@@ -2,6 +2,8 @@
 
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -84,6 +86,19 @@ def unnumbered_cnn(cnn, key_path, tmp_path_factory):
     path = tmp_path_factory.mktemp("unnumbered") / "cnn.sealed"
     inferonnx.seal(cnn, path, key=inferonnx.Key.load(key_path), memory="8GiB")
     return path
+
+
+@pytest.fixture
+def memory_path(tmp_path):
+    """A folder in memory where there is one: for tests that sync hundreds of files.
+
+    What is killed there leaves what it would have left on a disk: the kernel lives on.
+    """
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
