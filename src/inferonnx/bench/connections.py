@@ -129,6 +129,8 @@ def _measure(pid: int, port: int, n: int) -> str:
     before = _resident(pid)
     clients = [_Client(context, port) for _ in range(n)]
     rows.append(["sends ahead of a request", _grown(clients, _Client.flood, pid, before)])
+    for client in clients:
+        client.sock.close()
     return markdown_table([f"{n} connections", "KiB each"], rows) + "\n"
 
 
