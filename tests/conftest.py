@@ -79,6 +79,17 @@ def sealed_cnn(cnn, key_path, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def sealed_deep(cnn, key_path, tmp_path_factory):
+    """The small model, sealed for a batch of 512: its passes take more than all weights."""
+    import inferonnx
+
+    path = tmp_path_factory.mktemp("deep") / "deep.sealed"
+    key = inferonnx.Key.load(key_path)
+    inferonnx.seal(cnn, path, key=key, memory="400MiB", dims={"batch": 512})
+    return path
+
+
+@pytest.fixture(scope="session")
 def unnumbered_cnn(cnn, key_path, tmp_path_factory):
     """The small model, sealed without a release."""
     import inferonnx
@@ -86,6 +97,12 @@ def unnumbered_cnn(cnn, key_path, tmp_path_factory):
     path = tmp_path_factory.mktemp("unnumbered") / "cnn.sealed"
     inferonnx.seal(cnn, path, key=inferonnx.Key.load(key_path), memory="8GiB")
     return path
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory):
+    """Where enforced limits have copies of all libraries: they are made once for all tests."""
+    return tmp_path_factory.mktemp("scratch")
 
 
 @pytest.fixture

@@ -33,20 +33,27 @@ def commands(text):
     return [(who, words[1:]) for who, words in found]
 
 
-@pytest.fixture
-def folder(tmp_path, key, monkeypatch):
-    """A folder as its owner has it: a key, a sealed model by the documents' names, a sample."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    key.save(tmp_path / "owner.key")
-    model = onnx.load(small_cnn(tmp_path / "model.onnx", channels=8))
+@pytest.fixture(scope="module")
+def sealed_resnet(key, tmp_path_factory):
+    """A small model under the documents' names, sealed."""
+    folder = tmp_path_factory.mktemp("resnet")
+    model = onnx.load(small_cnn(folder / "model.onnx", channels=8))
     (given,), (taken,) = model.graph.input, model.graph.output
     given.name = model.graph.node[0].input[0] = "data"
     taken.name = model.graph.node[-1].output[0] = "resnetv27_dense0_fwd"
     for axis in given.type.tensor_type.shape.dim[2:]:
         axis.dim_value = 224
-    onnx.save(model, tmp_path / "model.onnx")
-    sealed = tmp_path / "resnet152.sealed"
-    inferonnx.seal(tmp_path / "model.onnx", sealed, key=key, memory="85MiB")
+    onnx.save(model, folder / "model.onnx")
+    inferonnx.seal(folder / "model.onnx", folder / "resnet152.sealed", key=key, memory="85MiB")
+    return folder / "resnet152.sealed"
+
+
+@pytest.fixture
+def folder(tmp_path, key, sealed_resnet, monkeypatch):
+    """A folder as its owner has it: a key, a sealed model, a sample."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    key.save(tmp_path / "owner.key")
+    shutil.copy(sealed_resnet, tmp_path)
     (tmp_path / "sample").mkdir()
     np.savez(tmp_path / "sample" / "input_0.npz", data=np.zeros((1, 3, 224, 224), np.float32))
     return tmp_path

@@ -186,10 +186,7 @@ class Server:
 
     def plain(self):
         """Return a TCP socket."""
-        sock = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
-        # Else a request waits 40 ms: for the ACK of the handshake, to which nothing is answered.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
 
     def said_to(self, data):
         """Send bytes, return all that comes until the server closes."""
