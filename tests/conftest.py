@@ -2,6 +2,8 @@
 
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -77,6 +79,17 @@ def sealed_cnn(cnn, key_path, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def sealed_deep(cnn, key_path, tmp_path_factory):
+    """The small model, sealed for a batch of 512: its passes take more than all weights."""
+    import inferonnx
+
+    path = tmp_path_factory.mktemp("deep") / "deep.sealed"
+    key = inferonnx.Key.load(key_path)
+    inferonnx.seal(cnn, path, key=key, memory="400MiB", dims={"batch": 512})
+    return path
+
+
+@pytest.fixture(scope="session")
 def unnumbered_cnn(cnn, key_path, tmp_path_factory):
     """The small model, sealed without a release."""
     import inferonnx
@@ -84,6 +97,25 @@ def unnumbered_cnn(cnn, key_path, tmp_path_factory):
     path = tmp_path_factory.mktemp("unnumbered") / "cnn.sealed"
     inferonnx.seal(cnn, path, key=inferonnx.Key.load(key_path), memory="8GiB")
     return path
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory):
+    """Where enforced limits have copies of all libraries: they are made once for all tests."""
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture
+def memory_path(tmp_path):
+    """A folder in memory where there is one: for tests that sync hundreds of files.
+
+    What is killed there leaves what it would have left on a disk: the kernel lives on.
+    """
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import socket
-import ssl
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -27,6 +26,7 @@ from inferonnx.sealed.header import sign_header
 from inferonnx.server.routes import ROUTES
 from served import PATIENCE_S
 from serving import models
+from serving.asking import raw
 
 INFER = "/v2/models/cnn/infer"
 PIXELS = 3 * 16 * 16
@@ -50,19 +50,18 @@ def server(start):
 def alive(server):
     """What everybody else notices of an attack."""
     yield
-    status, _, body = server.asked(INFER, "-d", json.dumps({"inputs": [image_of([1, 3, 16, 16])]}))
-    assert status == 200, body
+    body = json.dumps({"inputs": [image_of([1, 3, 16, 16])]}).encode()
+    status, said = asked(server, "POST", INFER, body)
+    assert status == 200, said
 
 
 def image_of(shape, n=PIXELS, **changes):
     return {"name": "image", "shape": shape, "datatype": "FP32", "data": [0] * n} | changes
 
 
-def raw(server, data):
+def said_to(server, data):
     """Send bytes over TLS; return all that comes until the server closes."""
-    context = ssl.create_default_context(cafile=server.ca)
-    plain = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
-    with context.wrap_socket(plain, server_hostname="localhost") as sock:
+    with raw(server) as sock:
         found = b""
         with suppress(OSError):  # it may be refused before all of it is there
             sock.sendall(data)
@@ -79,7 +78,7 @@ def asked(server, method, path, body=b"", *lines):
     head = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *lines]
     if not any(line.startswith("Transfer-Encoding") for line in lines):
         head.append(f"Content-Length: {len(body)}")
-    said = raw(server, "\r\n".join([*head, "", ""]).encode("latin-1") + body)
+    said = said_to(server, "\r\n".join([*head, "", ""]).encode("latin-1") + body)
     first, _, rest = said.partition(b"\r\n")
     return int(first.split()[1]), rest.partition(b"\r\n\r\n")[2]
 
@@ -120,7 +119,7 @@ MALFORMED = {
 @pytest.mark.parametrize("attack", MALFORMED)
 def test_malformed_http(server, alive, attack):
     data, status = MALFORMED[attack]
-    said = raw(server, data)
+    said = said_to(server, data)
     assert said.startswith(b"HTTP/1.1 %d " % status)
     assert list(json.loads(said.partition(b"\r\n\r\n")[2])) == ["error"]
 
@@ -128,7 +127,7 @@ def test_malformed_http(server, alive, attack):
 def test_noise(server, alive):
     for n in (1, 100, 70_000):
         noise = secrets.token_bytes(n) + b"\r\n\r\n"
-        assert raw(server, noise).startswith(b"HTTP/1.1 4")
+        assert said_to(server, noise).startswith(b"HTTP/1.1 4")
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as sock:
             sock.sendall(b"\x16\x03\x01" + noise)
             sock.shutdown(socket.SHUT_WR)
@@ -300,11 +299,8 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_floods_of_http_2(server, alive, flood):
-    context = ssl.create_default_context(cafile=server.ca)
-    context.set_alpn_protocols(["h2"])
     port = int(server.facts["grpc_addresses"][0].rpartition(":")[2])
-    plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
-    with context.wrap_socket(plain, server_hostname="localhost") as sock:
+    with raw(server, port=port, protocols=["h2"]) as sock:
         with suppress(OSError):  # the server closes in the middle of it
             sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS) + FLOODS[flood])
         with suppress(OSError):
@@ -391,7 +387,7 @@ def announce(server, key, data, *, name="cnn"):
     """Announce a file; return the path of its upload."""
     model_id = verify_header(parse_header(data)).model_id
     digest = b64encode(hashlib.sha256(data).hexdigest().encode()).decode()
-    head = raw(
+    head = said_to(
         server,
         "\r\n".join(
             [
@@ -531,10 +527,8 @@ def test_names_cant_speak_on_the_page(server, alive):
 def test_memory_is_not_taken_by_announcing(server, alive):
     """Bodies that were announced and never come hold none: who sends one is answered at once."""
     opened = []
-    context = ssl.create_default_context(cafile=server.ca)
     for _ in range(20):
-        plain = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
-        sock = context.wrap_socket(plain, server_hostname="localhost")
+        sock = raw(server)
         line = f"Inference-Header-Content-Length: 10\r\nContent-Length: {30 << 20}\r\n\r\n"
         sock.sendall(POST + line.encode())
         opened.append(sock)

@@ -197,16 +197,16 @@ class Server:
 
 
 @pytest.fixture
-def begin(tmp_path):
+def begin(memory_path):
     """Return what makes a folder with an old version, half an upload, and what a kill left."""
-    template = tmp_path / "template"
+    template = memory_path / "template"
     with Server(template) as server:
         bring(server.repository, OLD)
         upload = announced(NEW, version=2)
         put(server.repository, upload, NEW[:9000])
 
     def make(scenario):
-        folder = tmp_path / "models"
+        folder = memory_path / "models"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(template, folder)
         if scenario == "push_version":
@@ -291,7 +291,7 @@ def test_kills_at_random_moments(forks, begin):
     seen, n_resumed = set(), 0
     for _ in range(60):
         child = forks.begin("all_the_time", folder)
-        time.sleep(rng.random() * 0.15)
+        time.sleep(rng.random() * 0.05)
         os.kill(child, signal.SIGKILL)
         assert forks.status() == -signal.SIGKILL
         with Server(folder) as server:

@@ -83,5 +83,10 @@ class SteppingLoop(asyncio.SelectorEventLoop):
         self.step(2)
 
     def pending(self):
-        """Return the tasks that are not done."""
-        return [task for task in asyncio.all_tasks(self) if not task.done()]
+        """Return the tasks that are not done, in the order in which they were made.
+
+        asyncio has them in a set, in the order of addresses: a test that cancels the first
+        would be another test each time that hypothesis repeats it.
+        """
+        tasks = (task for task in asyncio.all_tasks(self) if not task.done())
+        return sorted(tasks, key=lambda task: int(task.get_name().rpartition("-")[2]))

@@ -15,6 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from inferonnx.runtime import children
 from inferonnx.sizes import KIB
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _measure(pid: int, port: int, n: int) -> str:
         client.ask("/echo", BODY_BYTES)
         client.sock.close()
     time.sleep(SETTLE_S)
-    before = _resident(pid)
+    before = children.status(pid, "VmRSS")
     rows, clients = [], [_Client(context, port) for _ in range(n)]
     steps: tuple[tuple[str, Callable[[_Client], None]], ...] = (
         ("idle after the handshake", lambda _: None),
@@ -126,9 +127,11 @@ def _measure(pid: int, port: int, n: int) -> str:
     for client in clients:
         client.sock.close()
     time.sleep(SETTLE_S)
-    before = _resident(pid)
+    before = children.status(pid, "VmRSS")
     clients = [_Client(context, port) for _ in range(n)]
     rows.append(["sends ahead of a request", _grown(clients, _Client.flood, pid, before)])
+    for client in clients:
+        client.sock.close()
     return markdown_table([f"{n} connections", "KiB each"], rows) + "\n"
 
 
@@ -136,13 +139,8 @@ def _grown(clients: list[_Client], do: Callable[[_Client], None], pid: int, befo
     for client in clients:
         do(client)
     time.sleep(SETTLE_S)
-    return f"{(_resident(pid) - before) / len(clients) / KIB:.1f}"
-
-
-def _resident(pid: int) -> int:
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        line = next(line for line in file if line.startswith("VmRSS:"))
-    return int(line.split()[1]) * KIB
+    grown = children.status(pid, "VmRSS") - before
+    return f"{grown / len(clients) / KIB:.1f}"
 
 
 def _serve() -> int:

@@ -20,6 +20,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from inferonnx.runtime import children
+from inferonnx.sizes import KIB, MIB
+
 if TYPE_CHECKING:
     from inferonnx.server.grpc.stream import Stream
 
@@ -249,12 +252,12 @@ def _held(n_channels: int, n_calls: int, folder: str) -> float:
             port = (server.stdout.readline() if server.stdout else "").strip()
             subprocess.run([*me, "ask", port, folder, "1024", "1"], check=True, capture_output=True)
             time.sleep(0.5)
-            before = _status(server.pid, "VmRSS")
+            before = children.status(server.pid, "VmRSS")
             hold = [*me, "hold", port, folder, str(n_channels), str(n_calls)]
             with subprocess.Popen(hold, stdin=pipe, stdout=pipe, text=True) as client:
                 if client.stdout:
                     client.stdout.readline()
-                return _status(server.pid, "VmRSS") - before
+                return (children.status(server.pid, "VmRSS") - before) / KIB
         finally:
             server.terminate()
 
@@ -276,30 +279,20 @@ def _row(stack: str, n_bytes: int, folder: str, seconds: float) -> str:
         try:
             port = (server.stdout.readline() if server.stdout else "").strip()
             time.sleep(0.5)
-            idle = _status(server.pid, "VmRSS")
+            idle = children.status(server.pid, "VmRSS")
             ask = [*me, "ask", port, folder, str(n_bytes)]
             subprocess.run([*ask, "1"], check=True, capture_output=True)  # warm up
-            before = _cpu_s(server.pid)
+            before = children.cpu_s(server.pid)
             done = subprocess.run([*ask, str(seconds)], check=True, capture_output=True, text=True)
-            n, cpu_s = int(done.stdout), _cpu_s(server.pid) - before
-            peak, threads = _status(server.pid, "VmHWM"), _status(server.pid, "Threads")
+            n, cpu_s = int(done.stdout), children.cpu_s(server.pid) - before
+            peak = children.status(server.pid, "VmHWM")
+            threads = children.status(server.pid, "Threads")
         finally:
             server.terminate()
     return (
-        f"| {stack} | {n_bytes} | {idle / 1024:.1f} | {peak / 1024:.1f} | {threads} "
+        f"| {stack} | {n_bytes} | {idle / MIB:.1f} | {peak / MIB:.1f} | {threads} "
         f"| {cpu_s / n * 1e3:.2f} | {n / seconds:.0f} |"
     )
-
-
-def _status(pid: int, name: str) -> int:
-    with open(f"/proc/{pid}/status") as file:
-        return int(next(line for line in file if line.startswith(name + ":")).split()[1])
-
-
-def _cpu_s(pid: int) -> float:
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def bench_serve(
             plains.append(max(alone, together))
             served.append(load(server, name, bodies, clients=clients, requests=per_client)[0])
             singles.append(load(server, name, bodies, clients=1, requests=per_client)[0])
-        peak = server.resident_bytes("VmHWM:")
+        peak = server.resident_bytes("VmHWM")
     least, least_peak = _least(
         name,
         sealed[suite],
@@ -219,7 +219,7 @@ def _peak_at(
             if server.facts["models"].get("ready") != 1:
                 return None
             load(server, name, bodies, clients=clients, requests=WARM_UP)
-            return server.resident_bytes("VmHWM:")
+            return server.resident_bytes("VmHWM")
     except InferonnxError:
         return None
 

@@ -114,13 +114,9 @@ class Serving:
         """Its process."""
         return self._process.pid
 
-    def resident_bytes(self, field: str = "VmRSS:") -> int:
-        """Return what it holds (VmRSS) or held at most (`VmHWM:`), read from outside."""
-        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
-            for line in file:
-                if line.startswith(field):
-                    return int(line.split()[1]) * 1024
-        return 0
+    def resident_bytes(self, field: str = "VmRSS") -> int:
+        """Return what it holds ("VmRSS") or held at most ("VmHWM"), read from outside."""
+        return children.status(self.pid, field)
 
     def events(self, *names: str) -> list[dict[str, Any]]:
         """Return its log lines about events of these names so far."""

@@ -142,7 +142,7 @@ def soak(
             found=found,
             progress=progress,
         )
-        found.peak_bytes = server.resident_bytes("VmHWM:")
+        found.peak_bytes = server.resident_bytes("VmHWM")
         found.exit_code = server.stop()
     return machine_facts(), found
 

@@ -25,6 +25,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from inferonnx.bench.machine import machine_facts
+from inferonnx.epc import major_faults
 from inferonnx.errors import EngineError, InferonnxError
 from inferonnx.runtime import children
 
@@ -87,11 +88,19 @@ _NAMES = {
     "rate": "the rate",
     "tract": "tract",
     "chain": "the chain of operators",
+    "clear": "the engine in the clear",
 }
 
 
 class Worker:
-    """An engine in a child process (bench.worker)."""
+    """An engine in a child process, driven by lines (bench.worker).
+
+    Attributes:
+        program: What the interpreter runs.
+        facts: What it said when its model was loaded.
+    """
+
+    program: Sequence[str] = ("-P", "-m", "inferonnx.bench.worker")
 
     def __init__(self, *, spawn: Spawn = subprocess.Popen, **config: object) -> None:
         """Start it and wait until its model is loaded.
@@ -107,7 +116,7 @@ class Worker:
         environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
         self._name = _NAMES[str(config["engine"])]
         self._process = spawn(
-            [sys.executable, "-P", "-m", "inferonnx.bench.worker", json.dumps(config)],
+            [sys.executable, *self.program, json.dumps(config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -122,7 +131,7 @@ class Worker:
         self.open_peak_bytes = self.peak_bytes()
         self.latency_ms: list[float] = []
         self.idle_latency_ms: list[float] = []
-        self._cpu_before = self._cpu_s()
+        self._cpu_before = children.cpu_s(self._process.pid)
 
     def __enter__(self) -> Self:
         """Return the worker, which `with` ends."""
@@ -161,33 +170,20 @@ class Worker:
 
     def settle(self) -> None:
         """End the warm-up: CPU seconds count from here."""
-        self._cpu_before = self._cpu_s()
+        self._cpu_before = children.cpu_s(self._process.pid)
 
     def cpu_s(self) -> float:
         """CPU seconds a run since `settle`."""
         runs = len(self.latency_ms) + len(self.idle_latency_ms)
-        return (self._cpu_s() - self._cpu_before) / max(1, runs)
+        return (children.cpu_s(self._process.pid) - self._cpu_before) / max(1, runs)
 
     def peak_bytes(self) -> int:
         """VmHWM of the process, read from outside."""
-        with open(f"/proc/{self._process.pid}/status", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-        return 0
+        return children.status(self._process.pid, "VmHWM")
 
     def major_faults(self) -> int:
-        """Page faults of all threads so far that had to wait for a disk or for swap."""
-        return int(self._stat()[9])
-
-    def _cpu_s(self) -> float:
-        fields = self._stat()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def _stat(self) -> list[str]:
-        """Return the fields of proc(5)'s `stat` from the third on."""
-        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as file:
-            return file.read().rpartition(")")[2].split()
+        """Page faults so far that had to wait for a disk or for swap."""
+        return major_faults(self._process.pid)
 
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline() if self._process.stdout else ""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inferonnx.cli.bench_peers import add_peers
+from inferonnx.cli.bench_peers import add_folders, add_peers
 from inferonnx.cli.options import positive, size, verb
 from inferonnx.cli.printing import say_error
 from inferonnx.cli.progress import Progress
 from inferonnx.crypto import SUITES
 from inferonnx.errors import ExitCode
+from inferonnx.paper.artifact import EIGHT
 from inferonnx.sizes import MIB, format_size
 
 if TYPE_CHECKING:
@@ -25,17 +26,7 @@ SMALL = "squeezenet1.0-7"
 
 LARGE = "resnet152-v2-7"
 
-NINE = (
-    "squeezenet1.0-7",
-    "mobilenetv2-7",
-    "densenet-7",
-    "efficientnet-lite4-11",
-    "inception-v3-12",
-    "resnet101-v2-7",
-    "resnet152-v2-7",
-    "efficientnet-v2-l-18",
-    "vgg16-7",
-)
+NINE = (*EIGHT, "vgg16-7")
 
 
 def add_parser(verbs: Verbs, name: str) -> None:
@@ -50,6 +41,13 @@ def add_parser(verbs: Verbs, name: str) -> None:
         "--suite aegis-256x2",
     )
     subjects = parser.add_subparsers(dest="subject", metavar="SUBJECT", required=True)
+    _add_stream(subjects)
+    _add_serve(subjects)
+    _add_soak(subjects)
+    add_peers(subjects)
+
+
+def _add_stream(subjects: Verbs) -> None:
     stream = verb(
         subjects,
         "stream",
@@ -96,14 +94,8 @@ def add_parser(verbs: Verbs, name: str) -> None:
         action="store_true",
         help="measure also without dropping library pages, as in an SGX library OS",
     )
-    stream.add_argument("--zoo", default="models", help="folder of the models (default: models)")
-    stream.add_argument(
-        "-o", "--output", default="results", help="folder for reports (default: results)"
-    )
+    add_folders(stream)
     stream.set_defaults(run=_stream)
-    _add_serve(subjects)
-    _add_soak(subjects)
-    add_peers(subjects, NINE[:-1])
 
 
 def _add_serve(subjects: Verbs) -> None:
@@ -116,9 +108,7 @@ def _add_serve(subjects: Verbs) -> None:
         "",
         overview="the server against plain onnxruntime, under load",
     )
-    serve.add_argument(
-        "--model", metavar="NAME", default="resnet152-v2-7", help="(default: resnet152-v2-7)"
-    )
+    serve.add_argument("--model", metavar="NAME", default=LARGE, help="(default: %(default)s)")
     serve.add_argument(
         "--memory", metavar="SIZE", type=size, default=96 * MIB, help="budget (default: 96MiB)"
     )
@@ -127,10 +117,7 @@ def _add_serve(subjects: Verbs) -> None:
     serve.add_argument(
         "--suite", choices=tuple(SUITES), metavar="SUITE", default="aes-256-gcm", help="of the file"
     )
-    serve.add_argument("--zoo", default="models", help="folder of the models (default: models)")
-    serve.add_argument(
-        "-o", "--output", default="results", help="folder for reports (default: results)"
-    )
+    add_folders(serve)
     serve.set_defaults(run=_serve)
 
 
@@ -309,10 +296,7 @@ def _add_soak(subjects: Verbs) -> None:
     soak.add_argument(
         "--memory", metavar="SIZE", type=size, default=128 * MIB, help="budget (default: 128MiB)"
     )
-    soak.add_argument("--zoo", default="models", help="folder of the models (default: models)")
-    soak.add_argument(
-        "-o", "--output", default="results", help="folder for reports (default: results)"
-    )
+    add_folders(soak)
     soak.set_defaults(run=_soak)
 
 

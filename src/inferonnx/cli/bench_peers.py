@@ -11,6 +11,7 @@ from inferonnx.cli.options import positive, size, verb
 from inferonnx.cli.printing import say, say_error
 from inferonnx.cli.progress import Progress
 from inferonnx.errors import ExitCode
+from inferonnx.paper.artifact import EIGHT
 from inferonnx.sizes import MIB, format_size
 
 if TYPE_CHECKING:
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 REPORT = "peers.json"
 
 
-def add_peers(subjects: Verbs, models: Sequence[str]) -> None:
-    """Add `peers` to the subjects of `bench`.
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add what every subject of `bench` has: where models are, and where reports go."""
+    parser.add_argument("--zoo", default="models", help="folder of the models (default: models)")
+    parser.add_argument(
+        "-o", "--output", default="results", help="folder for reports (default: results)"
+    )
 
-    Args:
-        subjects: Where it is added.
-        models: What is measured by default.
-    """
+
+def add_peers(subjects: Verbs) -> None:
+    """Add `peers` to the subjects of `bench`."""
     parser = verb(
         subjects,
         "peers",
@@ -42,7 +46,7 @@ def add_peers(subjects: Verbs, models: Sequence[str]) -> None:
         overview="the paper's engine and plain onnxruntime beside the sealed stream",
     )
     parser.add_argument(
-        "--models", nargs="+", metavar="NAME", default=list(models), help="(default: the eight)"
+        "--models", nargs="+", metavar="NAME", default=list(EIGHT), help="(default: the eight)"
     )
     parser.add_argument(
         "--memory",
@@ -67,10 +71,7 @@ def add_peers(subjects: Verbs, models: Sequence[str]) -> None:
     parser.add_argument(
         "--runs", metavar="N", type=positive, default=5, help="inferences of each (default: 5)"
     )
-    parser.add_argument("--zoo", default="models", help="folder of the models (default: models)")
-    parser.add_argument(
-        "-o", "--output", default="results", help="folder for reports (default: results)"
-    )
+    add_folders(parser)
     parser.set_defaults(run=_peers)
 
 

@@ -52,7 +52,7 @@ def add_parser(verbs: Verbs, name: str = "token") -> None:
     making.add_argument(
         "--expires",
         metavar="WHEN",
-        default="90d",
+        default="90d",  # as certificates of public CAs: long enough to forget, short enough to heal
         help="30d, 12h, a date (its first second, UTC), 2027-01-31T12:00:00Z, or never "
         "(default: %(default)s)",
     )

@@ -29,8 +29,6 @@ NEVER_S = (1 << 63) - 1
 """The second of the end of a token that does not end: later than any clock."""
 
 DAY_S = 86_400
-DEFAULT_LIFE_S = 90 * DAY_S
-"""As long as a certificate of a public CA lives: long enough to forget, short enough to heal."""
 
 MAX_LIFE_DAYS = 36_500
 """A hundred years; whoever wants more wants `never`."""

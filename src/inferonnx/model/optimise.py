@@ -24,7 +24,7 @@ from inferonnx.model.onnxruntime_door import (
 )
 from inferonnx.model.scratch import ScratchPair
 from inferonnx.model.subgraphs import all_graphs, all_names, rename_reads
-from inferonnx.model.weights import is_external, is_plain, tensor_bytes, weight_of
+from inferonnx.model.weights import bring_in, is_external, is_plain, tensor_bytes, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,7 +139,7 @@ def _draft(
     for body in islice(all_graphs(graph), 1, None):
         for tensor in body.initializer:
             if is_external(tensor):
-                _bring_in(tensor, files)
+                bring_in(tensor, files)
     return draft
 
 
@@ -151,7 +151,7 @@ def _add_initializer(
         draft.adopt(tensor.name, weight_of(tensor, files))
     else:
         if is_external(tensor):
-            _bring_in(tensor, files)
+            bring_in(tensor, files)
         draft.constants[tensor.name] = tensor
 
 
@@ -173,13 +173,6 @@ def _compute_constant_outputs(draft: Draft) -> None:
             for node in draft.nodes:
                 rename_reads(node, {output: name})
             draft.nodes.insert(0, draft.node("Identity", [name], output))
-
-
-def _bring_in(tensor: TensorProto, files: Mapping[str, Any]) -> None:
-    data = bytes(weight_of(tensor, files).data())
-    tensor.ClearField("external_data")
-    tensor.ClearField("data_location")
-    tensor.raw_data = data
 
 
 def _opsets(proto: ModelProto) -> dict[str, int]:

@@ -133,6 +133,18 @@ def weight_of(tensor: TensorProto, files: Mapping[str, Any]) -> Weight:
     return Weight(dtype=DType(tensor.data_type), shape=shape, stored=stored, stored_shape=shape)
 
 
+def bring_in(tensor: TensorProto, files: Mapping[str, Any]) -> None:
+    """Move the bytes of the plain `tensor` into it, from one of `files`.
+
+    Raises:
+        ModelError: The external data ends too early.
+    """
+    data = bytes(weight_of(tensor, files).data())
+    tensor.ClearField("external_data")
+    tensor.ClearField("data_location")
+    tensor.raw_data = data
+
+
 def is_external(tensor: TensorProto) -> bool:
     """Return whether the tensor's bytes lie in another file."""
     return bool(tensor.data_location == 1)  # TensorProto.EXTERNAL

@@ -1,4 +1,4 @@
-"""What the paper and its artifact fix: models, limits, names of folders and files.
+"""What the paper and its artifact fix: models, names of folders and files.
 
 The models, their titles and panels come from where the figures are drawn.
 """
@@ -21,12 +21,6 @@ PUBLISHED_PARTITIONS = {
 }
 """Partitions that the artifact ships, by model."""
 
-LIMIT_BYTES = 85_000_000
-"""What the operators of a partition may add up to: the artifact counts decimal megabytes."""
-
-OVERHEAD_LIMIT = 12.0
-"""(inside - outside) / outside above which an operator is memory-intensive, and stands alone."""
-
 PARTITIONS = "partitions"
 NEW_PARTITIONS = "new_partitions"
 OPERATORS = "operators"
@@ -39,12 +33,10 @@ OVERHEAD_FILE = "operator_overhead.txt"
 __all__ = [
     "EIGHT",
     "LARGE_MODELS",
-    "LIMIT_BYTES",
     "NEW_PARTITIONS",
     "OPERATORS",
     "OVERHEAD_FILE",
     "OVERHEAD_FOLDER",
-    "OVERHEAD_LIMIT",
     "PARTITIONS",
     "PUBLISHED_PARTITIONS",
     "SMALL_MODELS",

@@ -7,23 +7,21 @@ log says; the inference's is the engine's.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from inferonnx.app.host.division import REQUEST_SHARE
 from inferonnx.bench.served import Asker, ServerProcess, Serving
+from inferonnx.bench.stream import Worker
 from inferonnx.control import NEVER_S, TOKEN_RANDOM_BYTES, Role, config_lines, new_token
 from inferonnx.epc import major_faults, warm
 from inferonnx.errors import EngineError, UnavailableError
 from inferonnx.paper.configurations import Door
-from inferonnx.paper.material import ROOMY, unsealed_script
-from inferonnx.runtime import children
+from inferonnx.paper.material import ROOMY, UNSEALED, unsealed_script
 from inferonnx.sizes import MIB
 
 if TYPE_CHECKING:
@@ -140,7 +138,7 @@ class _Served:
         return Run(total_ms, major_faults(self._server.pid) - before)
 
     def peak_bytes(self) -> int:
-        return self._server.resident_bytes("VmHWM:")
+        return self._server.resident_bytes("VmHWM")
 
     def close(self) -> None:
         self._asker.close()
@@ -266,62 +264,38 @@ class _Clear(_Served):
         )
 
 
+class _ClearWorker(Worker):
+    """The engine in the clear, driven as the others are; from the repository's root."""
+
+    program = (str(UNSEALED / "worker.py"),)
+
+
 class _Process:
     """The engine in the clear, and no server."""
 
     def __init__(self, configuration: Configuration, material: Material) -> None:
         clear = material.clear[configuration.form]
         warm(str(clear))
-        config = {
-            "model": str(clear),
-            "samples": [str(material.sample)],
-            "resident": configuration.stays,
-            "cold": configuration.is_cold,
-            "spin": False,  # as in servers: what is compared should differ by the disk alone
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, unsealed_script("worker.py"), json.dumps(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the parent; a worker ends with its stdin
+        self._worker = _ClearWorker(
+            engine="clear",
+            model=str(clear),
+            samples=[str(material.sample)],
+            resident=configuration.stays,
+            cold=configuration.is_cold,
+            spin=False,  # as in servers: what is compared should differ by the disk alone
         )
         self._ms: list[float] = []
-        try:
-            self._facts = self._answer()
-        except BaseException:
-            self.close()
-            raise
 
     def run(self) -> Run:
-        before = major_faults(self._process.pid)
-        stdin = self._process.stdin
-        with suppress(BrokenPipeError):  # it has died, and the missing answer says how
-            if stdin is not None:
-                stdin.write("0\n")
-                stdin.flush()
-        self._ms.append(float(self._answer()["ms"]))
-        return Run(self._ms[-1], major_faults(self._process.pid) - before)
+        before = self._worker.major_faults()
+        self._ms.append(self._worker.run(0))
+        return Run(self._ms[-1], self._worker.major_faults() - before)
 
     def told(self, n_runs: int) -> Told:
-        return Told(None, self._ms[-n_runs:], None, int(self._facts["streamed_bytes"]))
+        return Told(None, self._ms[-n_runs:], None, int(self._worker.facts["streamed_bytes"]))
 
     def peak_bytes(self) -> int:
-        with open(f"/proc/{self._process.pid}/status", encoding="ascii") as file:
-            found = [line for line in file if line.startswith("VmHWM:")]
-        return int(found[0].split()[1]) * 1024 if found else 0
+        return self._worker.peak_bytes()
 
     def close(self) -> None:
-        if self._process.stdin:
-            with suppress(BrokenPipeError):
-                self._process.stdin.close()
-        self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
-
-    def _answer(self) -> dict[str, Any]:
-        line = self._process.stdout.readline() if self._process.stdout else ""
-        if not line:
-            raise children.ended("the engine in the clear", self._process.wait())
-        return dict(json.loads(line))
+        self._worker.__exit__()

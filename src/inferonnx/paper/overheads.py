@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inferonnx.errors import UsageError
-from inferonnx.paper.artifact import OVERHEAD_FILE, OVERHEAD_FOLDER, OVERHEAD_LIMIT
-from inferonnx.plan import operator_names, parse_operator_overheads
+from inferonnx.paper.artifact import OVERHEAD_FILE, OVERHEAD_FOLDER
+from inferonnx.plan import OVERHEAD_LIMIT, operator_names, parse_operator_overheads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

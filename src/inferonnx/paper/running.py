@@ -105,13 +105,15 @@ def run_all(plan: Plan, *, say: Progress, progress: Progress) -> dict[str, Any]:
         InferonnxError: A model or its partitions are not what they should be; what was
             measured so far is kept.
     """
-    unsealed_script("serve.py")  # before anything takes minutes
+    # What is refused is refused before anything takes minutes.
+    unsealed_script("serve.py")
     results = Path(plan.results)
     work = results / WORK
     work.mkdir(parents=True, exist_ok=True)
+    book = RowBook(work / ROWS)
     started, start = datetime.now(UTC), time.monotonic()
     materials = _materials(plan, work, say=say, progress=progress)
-    run = _Run(plan, work, materials, say=say, progress=progress)
+    run = _Run(plan, work, book, materials, say=say, progress=progress)
     rows = run.rows()
     found = paper_results(
         rows,
@@ -197,14 +199,14 @@ class _Run:
         self,
         plan: Plan,
         work: Path,
+        book: RowBook,
         materials: Mapping[str, Material],
         *,
         say: Progress,
         progress: Progress,
     ) -> None:
-        self._plan, self._work, self._materials = plan, work, materials
+        self._plan, self._work, self._book, self._materials = plan, work, book, materials
         self._say, self._progress = say, progress
-        self._book = RowBook(work / ROWS)
         reason = obstacle(allow_system_changes=plan.allow_system_changes)
         if reason is not None:
             say(f"no memory limit is enforced: {reason.message}. {reason.hint}")

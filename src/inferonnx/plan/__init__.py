@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from inferonnx.plan.least import LeastBudget, least_budget
     from inferonnx.plan.needs import operator_bytes
     from inferonnx.plan.optimal import plan_optimal
-    from inferonnx.plan.overheads import operator_names, parse_operator_overheads
+    from inferonnx.plan.overheads import (
+        OVERHEAD_LIMIT,
+        operator_names,
+        parse_operator_overheads,
+    )
     from inferonnx.plan.paper import plan_paper
     from inferonnx.plan.residency import choose_resident
     from inferonnx.plan.values import MemoryModel, Plan, PlannedPartition, Rates
 
 __all__ = [
+    "OVERHEAD_LIMIT",
     "LeastBudget",
     "MemoryModel",
     "Plan",
@@ -36,6 +41,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "OVERHEAD_LIMIT": "overheads",
     "LeastBudget": "least",
     "MemoryModel": "values",
     "PlannedPartition": "values",

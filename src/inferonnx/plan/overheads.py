@@ -20,6 +20,9 @@ from inferonnx.errors import PlanError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+OVERHEAD_LIMIT = 12.0
+"""An operator whose overhead is above this is memory-intensive, and stands alone (the paper's)."""
+
 _HEADING = "Heaviest operators for "
 
 

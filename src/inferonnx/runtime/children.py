@@ -1,6 +1,8 @@
-"""Child processes of ours: their errors come back through a pipe, and their ends mean something."""
+"""Child processes of ours: errors through a pipe, ends that mean something, what they take."""
 
 from __future__ import annotations
+
+import os
 
 from inferonnx import errors
 from inferonnx.errors import InferonnxError, UnavailableError
@@ -21,6 +23,26 @@ def met(answer: dict[str, Any]) -> InferonnxError:
     error: InferonnxError = kind.__new__(kind, fields["message"])  # constructors differ
     vars(error).update(fields)
     return error
+
+
+def status(pid: int, field: str) -> int:
+    """Return a number of the kernel's about a process (proc(5)), "VmHWM"; kB as bytes.
+
+    0 where it says none, as of a process that has ended and is not waited for yet.
+    """
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        for line in file:
+            if line.startswith(f"{field}:"):
+                words = line.split()
+                return int(words[1]) * (1024 if words[2:] == ["kB"] else 1)
+    return 0
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU seconds of all threads of a process so far (proc(5))."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ended(who: str, code: int) -> UnavailableError:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from inferonnx.bench import models
+from inferonnx.bench import models, stream
 from inferonnx.cli import main
 from inferonnx.errors import ExitCode
 
@@ -24,6 +24,7 @@ def test_an_error_of_a_worker_arrives_with_its_hint_and_its_exit_code(tmp_path, 
 
 def test_a_model_that_no_plan_fits_does_not_lose_the_others(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(models, "SEALED_FOR", "44MiB")
+    monkeypatch.setattr(stream, "PAUSE_S", 0.001)  # nobody looks at the times
     code = main(
         [
             *("bench", "stream", "--models", "mobilenetv2-7", "squeezenet1.0-7", "--rounds", "1"),

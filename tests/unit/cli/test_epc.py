@@ -70,12 +70,12 @@ def test_without_leave_to_change_anything_a_machine_without_swap_is_left_alone(c
 
 
 @needs_rights
-def test_a_command_runs_inside_and_its_faults_are_told(tmp_path):
+def test_a_command_runs_inside_and_its_faults_are_told(scratch, tmp_path):
     warm = tmp_path / "file"
     warm.write_bytes(bytes(1 << 20))
     code = "m = [__import__('os').urandom(1 << 20) for _ in range(64)]; print('result')"
     options = ("--limit", "40MiB", "--allow-system-changes", "--swap", "256MiB")
-    place = ("--scratch", str(tmp_path / "s"), "--warm", str(warm))
+    place = ("--scratch", str(scratch), "--warm", str(warm))
     done = inferonnx("run", *options, *place, "--", sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "result\n"
@@ -89,15 +89,15 @@ def test_a_command_runs_inside_and_its_faults_are_told(tmp_path):
 
 
 @needs_rights
-def test_a_signal_that_ends_the_command_is_in_the_exit_code(tmp_path):
+def test_a_signal_that_ends_the_command_is_in_the_exit_code(scratch):
     code = "import os; os.kill(os.getpid(), 15)"
-    options = ("--allow-system-changes", "--swap", "64MiB", "--scratch", str(tmp_path / "s"))
+    options = ("--allow-system-changes", "--swap", "64MiB", "--scratch", str(scratch))
     assert inferonnx("run", *options, "--", sys.executable, "-c", code).returncode == 143
 
 
 @needs_rights
-def test_the_cost_stands_beside_that_of_sgx(tmp_path):
-    options = ("--limit", "24MiB", "--allow-system-changes", "--scratch", str(tmp_path / "s"))
+def test_the_cost_stands_beside_that_of_sgx(scratch):
+    options = ("--limit", "24MiB", "--allow-system-changes", "--scratch", str(scratch))
     done = inferonnx("cost", *options)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^a fault here +[\d.]+ us \(median", done.stdout, re.MULTILINE)
@@ -136,9 +136,9 @@ def test_a_command_that_is_not_there_is_refused(without_rights):
 
 @needs_rights
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_command_ends_and_nothing_is_left(tmp_path, number):
+def test_an_interrupted_command_ends_and_nothing_is_left(scratch, number):
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
-    options = ("--allow-system-changes", "--swap", "64MiB", "--scratch", str(tmp_path / "s"))
+    options = ("--allow-system-changes", "--swap", "64MiB", "--scratch", str(scratch))
     process = subprocess.Popen(
         [*INFERONNX, "run", *options, "--", sys.executable, "-c", code],
         stdout=subprocess.PIPE,

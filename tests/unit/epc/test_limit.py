@@ -43,12 +43,6 @@ with epc.enforce(32 << 20, allow_system_changes=True, scratch=sys.argv[1], swap_
 """
 
 
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory):
-    """Copies are made once for all tests."""
-    return tmp_path_factory.mktemp("scratch")
-
-
 def facts():
     """What a measurement may change, as it is now."""
     controller = cgroup.find_controller()

@@ -12,7 +12,9 @@ import inferonnx.plan
 
 @pytest.mark.parametrize("name", inferonnx.plan.__all__)
 def test_every_public_name_loads(name: str) -> None:
-    assert getattr(inferonnx.plan, name).__name__ == name
+    loaded = getattr(inferonnx.plan, name)
+    module = sys.modules[f"inferonnx.plan.{inferonnx.plan._MODULES[name]}"]
+    assert loaded is getattr(module, name)
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -1,7 +1,9 @@
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -14,7 +16,7 @@ from inferonnx.errors import (
     InferonnxError,
     UnavailableError,
 )
-from inferonnx.runtime.children import ended, met, told
+from inferonnx.runtime.children import cpu_s, ended, met, status, told
 
 
 def refusal():
@@ -59,3 +61,11 @@ def test_an_end_is_told(end, said):
     assert error.exit_code == ExitCode.UNAVAILABLE
     assert error.message.startswith(said)
     assert error.hint
+
+
+def test_the_kernel_tells_what_a_process_takes():
+    me = os.getpid()
+    assert status(me, "VmHWM") >= status(me, "VmRSS") > 10 << 20
+    assert status(me, "Tgid") == me  # no kB
+    assert status(me, "NoSuchField") == 0
+    assert cpu_s(me) == pytest.approx(time.process_time(), abs=1)

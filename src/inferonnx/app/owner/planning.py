@@ -56,9 +56,6 @@ MOST_SHARED_BYTES = 512 * MIB
 LEAST_SESSION_SCALE = 1 / 3
 """Measured against estimated bytes of sessions: less is not believed."""
 
-OVERHEAD_LIMIT = 12.0
-"""An operator whose overhead inside an enclave is above this stands alone (the paper's)."""
-
 SMALL_MODEL_BYTES = 100 * 10**6
 SMALL_BLOCK_BYTES = 3 * MIB
 LARGE_BLOCK_BYTES = 10 * MIB
@@ -235,7 +232,7 @@ def memory_intensive_operators(path: str, model: str) -> frozenset[str]:
         UsageError: The file is not there.
         PlanError: It is not of that form.
     """
-    from inferonnx.plan import parse_operator_overheads
+    from inferonnx.plan import OVERHEAD_LIMIT, parse_operator_overheads
 
     listed = parse_operator_overheads(read_file(path).decode("utf-8", "replace")).get(model, {})
     return frozenset(name for name, overhead in listed.items() if overhead > OVERHEAD_LIMIT)

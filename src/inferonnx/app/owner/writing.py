@@ -44,11 +44,6 @@ class SealDraft:
             partitions=tuple(_partition(prepared, part) for part in plan.partitions),
         )
 
-    @property
-    def largest_block_bytes(self) -> int:
-        """Bytes of the largest block of weights."""
-        return max((partition.block_bytes for partition in self.partitions), default=0)
-
 
 def write_sealed(
     path: str,

@@ -9,7 +9,8 @@ from inferonnx.cli.paper.models import add_models, chosen
 from inferonnx.cli.printing import say
 from inferonnx.cli.progress import Progress
 from inferonnx.errors import ExitCode
-from inferonnx.paper.artifact import OVERHEAD_FOLDER, OVERHEAD_LIMIT
+from inferonnx.paper.artifact import OVERHEAD_FOLDER
+from inferonnx.plan import OVERHEAD_LIMIT
 from inferonnx.sizes import MIB
 
 if TYPE_CHECKING:

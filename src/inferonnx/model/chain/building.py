@@ -18,7 +18,7 @@ from inferonnx.errors import ModelError
 from inferonnx.model.chain.original import OVERRIDABLE_IR, data_files
 from inferonnx.model.draft import domain_of
 from inferonnx.model.subgraphs import all_graphs, all_tensors, attribute_tensors, bodies
-from inferonnx.model.weights import is_external, is_plain, tensor_bytes, weight_of
+from inferonnx.model.weights import bring_in, is_external, is_plain, tensor_bytes, weight_of
 from inferonnx.runtime.files import translate
 
 if TYPE_CHECKING:
@@ -130,14 +130,14 @@ def _finished(model: ModelProto, files: Mapping[str, Any], data_name: str) -> Pa
     if total < _PROTOBUF_ROOM_BYTES:
         for tensor in tensors:
             if is_external(tensor):
-                _bring_in(tensor, files)
+                bring_in(tensor, files)
         return Part(model.SerializeToString(deterministic=True), ())
     if not data_name:
         raise ModelError(f"a part of the model holds {total} bytes, more than a protobuf can")
     pieces = tuple(_moved_out(model.graph.initializer, files, data_name))
     for tensor in _tensors(model):
         if is_external(tensor) and tensor.external_data[0].value != data_name:
-            _bring_in(tensor, files)
+            bring_in(tensor, files)
     return Part(model.SerializeToString(deterministic=True), pieces)
 
 
@@ -146,13 +146,6 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
     for function in model.functions:
         for node in function.node:
             yield from attribute_tensors(node)
-
-
-def _bring_in(tensor: TensorProto, files: Mapping[str, Any]) -> None:
-    data = bytes(weight_of(tensor, files).data())
-    tensor.ClearField("external_data")
-    tensor.ClearField("data_location")
-    tensor.raw_data = data
 
 
 def _moved_out(

@@ -375,11 +375,10 @@ with ThreadPoolExecutor(4) as threads:
 
 
 def test_models_that_come_and_go_keep_the_process_to_their_sum(
-    cnn, sealed_cnn, wide, key, key_path, tmp_path
+    sealed_deep, sealed_cnn, wide, key, key_path
 ):
     """What the first leaves in the arena is no memory for the second while the third is open."""
-    inferonnx.seal(cnn, tmp_path / "deep.sealed", key=key, memory="400MiB", dims={"batch": 512})
-    paths = [tmp_path / "deep.sealed", wide[1], sealed_cnn]
+    paths = [sealed_deep, wide[1], sealed_cnn]
     needs = [
         EngineOpener().facts(str(path), data_key_of(path, key), concurrency=1, n_rows=1)
         for path in paths
