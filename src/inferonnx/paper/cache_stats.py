@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import sys
@@ -103,7 +104,7 @@ def cache_stats(
 
     Raises:
         UsageError: The table is none of ours.
-        UnavailableError: The counter fails.
+        UnavailableError: The counter fails, or the folder can't be written.
     """
     path = os.path.join(folder, TABLE)
     runs = 1 if counter.repeats else n_runs
@@ -117,6 +118,8 @@ def cache_stats(
             yield row, False
         else:
             models.append(one)
+    if models:
+        _check_writable(folder)
     for one, counts in _counted(models, counter, runs, limit_s, progress):
         row = _row(one.name, counts, runs=runs, method=counter.label, sha256=one.sha256)
         _write_table(path, {row.model: row for row in read_table(path)} | {one.name: row})
@@ -159,6 +162,16 @@ def _parsed(line: dict[str, str]) -> CacheRow:
     )
 
 
+def _check_writable(folder: str) -> None:
+    """Make the table's folder, so that no count is lost for want of a place."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise translate(error, folder, "writing to the folder") from error
+
+
 def _write_table(path: str, rows: dict[str, CacheRow]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
@@ -166,10 +179,6 @@ def _write_table(path: str, rows: dict[str, CacheRow]) -> None:
     order = {name: i for i, name in enumerate(EIGHT)}
     for row in sorted(rows.values(), key=lambda row: order.get(row.model, len(order))):
         writer.writerow({k: "" if v is None else v for k, v in asdict(row).items()})
-    try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    except OSError as error:
-        raise translate(error, path, "making the folder of") from error
     with whole_file(path) as file:
         file.write(text.getvalue().encode())
 

@@ -238,6 +238,17 @@ def test_an_interrupt_ends_what_is_being_counted(zoo, tmp_path):
     assert not (tmp_path / TABLE).exists()
 
 
+def test_nothing_is_counted_for_a_folder_that_can_not_be_written(zoo, tmp_path, monkeypatch):
+    counter, asked = counting()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="Not a directory"):
+        rows(zoo, tmp_path / "file" / "results", counter)
+    monkeypatch.setattr(cache_stats.os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(UnavailableError, match="Permission denied"):
+        rows(zoo, tmp_path, counter)
+    assert asked == []
+
+
 def test_a_counter_that_fails_ends_the_others(zoo, tmp_path, monkeypatch):
     other = "mobilenetv2-7"
     build(other, str(zoo))
