@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inferonnx.app.owner.partitioning import partition
 from inferonnx.bench.models import bench_cases
 from inferonnx.bench.peers import Files, Subject
 from inferonnx.errors import InferonnxError
@@ -13,6 +12,9 @@ from inferonnx.model.chain import INDEX, load_chain, read_original
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    Progress = Callable[[str], None]
+    Cut = Callable[[str, str, str, Progress], object]
 
 SUITE = "aes-256-gcm"
 
@@ -23,7 +25,8 @@ def peer_subjects(
     models: Path,
     partitions: str,
     work: Path,
-    progress: Callable[[str], None],
+    cut: Cut,
+    progress: Progress,
 ) -> tuple[Path, list[Subject], dict[str, InferonnxError]]:
     """Build and seal models, and find their partitions; make those that are missing.
 
@@ -32,6 +35,8 @@ def peer_subjects(
         models: Folder of the zoo's models.
         partitions: Folder within a model's folder.
         work: Folder for key, sealed files and samples.
+        cut: Makes partitions as the paper's commands do: takes a model's name and file, the
+            folder's name, and whom to tell.
         progress: Told what happens.
 
     Returns:
@@ -50,7 +55,7 @@ def peer_subjects(
             sealed=sealed[SUITE],
             samples=tuple(map(str, samples)),
             entire=_entire(path),
-            partitions=_partitions(path, models / name / partitions, progress),
+            partitions=_partitions(name, path, models / name / partitions, cut, progress),
         )
         for name, path, sealed, samples in cases
     ]
@@ -64,12 +69,12 @@ def _entire(path: Path) -> Files:
     return Files(((str(path), inputs, outputs),), outputs)
 
 
-def _partitions(path: Path, folder: Path, progress: Callable[[str], None]) -> Files | str:
+def _partitions(name: str, path: Path, folder: Path, cut: Cut, progress: Progress) -> Files | str:
     """Return the files of the partitions, or why there are none."""
     try:
         if not (folder / INDEX).exists():
-            progress(f"{path.stem}: making {folder}")
-            partition(str(path), str(folder), strategy="paper", progress=progress)
+            progress(f"{name}: making {folder}")
+            cut(name, str(path), folder.name, progress)
         chain = load_chain(str(folder), model_path=str(path))
     except InferonnxError as error:  # the model whole is measured all the same
         return error.message

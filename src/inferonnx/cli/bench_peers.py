@@ -80,6 +80,7 @@ def _peers(options: argparse.Namespace) -> int:
     from inferonnx.bench.peer_subjects import peer_subjects
     from inferonnx.bench.peers import as_json, bench_peers
     from inferonnx.bench.tract_peer import tract_module
+    from inferonnx.paper.partitions import folder_name, make_partitions
     from inferonnx.runtime.whole_files import whole_file
 
     tract_module()
@@ -90,8 +91,9 @@ def _peers(options: argparse.Namespace) -> int:
         key, subjects, failed = peer_subjects(
             options.models,
             models=Path(options.zoo),
-            partitions=options.partitions,
+            partitions=folder_name(options.partitions),
             work=output / "bench",
+            cut=lambda name, path, folder, tell: make_partitions(name, path, folder, progress=tell),
             progress=progress,
         )
         with limited(

@@ -61,20 +61,32 @@ class GroupUsage:
 
 def find_controller(root: str = "/") -> Controller | None:
     """Return the memory controller, or None where none is mounted."""
-    try:
-        with open(os.path.join(root, "proc/self/mountinfo"), encoding="utf-8") as file:
-            mounts = [line.split() for line in file]
-    except OSError:
-        return None
     found = None
-    for words in mounts:
-        kind, options = words[words.index("-") + 1], words[-1].split(",")
-        folder = os.path.join(root, _unescaped(words[4]).lstrip("/"))
+    for kind, folder, options in _mounts(root):
         if kind == "cgroup" and "memory" in options:
             return Controller(version=1, folder=folder)
         if kind == "cgroup2" and "memory" in _words(folder, "cgroup.controllers"):
             found = Controller(version=2, folder=folder)
     return found
+
+
+def are_mounted(root: str = "/") -> bool:
+    """Tell whether there are cgroups at all, with the memory controller or without."""
+    return bool(_mounts(root))
+
+
+def _mounts(root: str) -> list[tuple[str, str, list[str]]]:
+    """Return type, folder and options of each mount of cgroups."""
+    try:
+        with open(os.path.join(root, "proc/self/mountinfo"), encoding="utf-8") as file:
+            mounts = [line.split() for line in file]
+    except OSError:
+        return []
+    return [
+        (kind, os.path.join(root, _unescaped(words[4]).lstrip("/")), words[-1].split(","))
+        for words in mounts
+        if (kind := words[words.index("-") + 1]) in ("cgroup", "cgroup2")
+    ]
 
 
 def is_delegated(controller: Controller) -> bool:

@@ -28,6 +28,11 @@ def obstacle(*, allow_system_changes: bool) -> UnavailableError | None:
             hint="Let the measurement make its own, without inferonnx epc run around it.",
         )
     controller = cgroup.find_controller()
+    if controller is None and cgroup.are_mounted():
+        return UnavailableError(
+            "none of the cgroups that are mounted here has the memory controller",
+            hint="Try: mount -t cgroup -o memory none DIR (refused where the kernel has none).",
+        )
     if controller is None:
         return UnavailableError(
             "there is no memory cgroup here",

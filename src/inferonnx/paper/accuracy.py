@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import DifferenceError
+from inferonnx.model.chain import is_unmade
 from inferonnx.paper.artifact import EIGHT, PARTITIONS
 from inferonnx.paper.models import DEFAULT_FOLDER, ensure_models
 from inferonnx.paper.partitions import compare_with_model, folder_name, make_partitions
@@ -46,7 +47,7 @@ def check_accuracy(
 
     Args:
         folder: Name of the folder of partitions in each model's folder. "partitions" is
-            made where it is missing; another must be there.
+            made where it is missing or was interrupted; another must be there.
         names: Models of the zoo; missing ones are built.
         zoo: Folder of the models.
         say: Told what is made because it was missing.
@@ -63,7 +64,7 @@ def check_accuracy(
         def told(text: str, name: str = name) -> None:
             progress(f"{name}: {text}")
 
-        if folder == PARTITIONS and not os.path.isdir(os.path.join(os.path.dirname(path), folder)):
+        if folder == PARTITIONS and is_unmade(os.path.join(os.path.dirname(path), folder)):
             done = make_partitions(name, path, progress=told)
             say(f"{name}: {len(done.chain.links)} partitions made in {done.chain.folder}")
         yield Accuracy(name, compare_with_model(name, path, folder, progress=told))

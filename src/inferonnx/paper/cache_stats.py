@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import sys
 import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from threading import Event
+from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.app.owner.samples import load_arrays
 from inferonnx.errors import UsageError
@@ -16,6 +19,7 @@ from inferonnx.model.chain import choose_sample, file_sha256, read_original
 from inferonnx.paper.artifact import EIGHT
 from inferonnx.paper.models import DEFAULT_FOLDER, ensure_models
 from inferonnx.runtime.files import read_file, translate
+from inferonnx.runtime.process import cores
 from inferonnx.runtime.whole_files import scratch_folder, whole_file
 
 if TYPE_CHECKING:
@@ -26,8 +30,17 @@ if TYPE_CHECKING:
     Progress = Callable[[str], None]
 
 TABLE = "table3.csv"
-_WARM_RUNS = 1
-"""In both processes: the first inference allocates what later ones use."""
+_POLL_S = 0.5
+
+
+class _Stopped(Exception):  # noqa: N818 - no error: nobody waits for these counts any more
+    """Raised where a model is being counted, to end it."""
+
+
+class _Model(NamedTuple):
+    name: str
+    path: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +63,11 @@ class CacheRow:
     model: str
     method: str
     runs: int
-    instructions: float
-    cycles: float | None
+    instructions: int
+    cycles: int | None
     instructions_per_cycle: float | None
-    cache_references: float
-    cache_misses: float
+    cache_references: int
+    cache_misses: int
     miss_rate: float
     model_sha256: str
 
@@ -77,7 +90,8 @@ def cache_stats(
 
     Args:
         names: Models of the zoo; missing ones are built.
-        n_runs: Inferences to count; a simulator, whose counts repeat, counts one.
+        n_runs: Inferences to count; a simulator, whose counts repeat, counts one of each
+            model, and as many models at once as there are cores.
         counter: Who counts.
         folder: Of the table. What it has of the same model, runs and method stays.
         zoo: Folder of the models.
@@ -90,24 +104,25 @@ def cache_stats(
 
     Raises:
         UsageError: The table is none of ours.
-        UnavailableError: The counter fails.
+        UnavailableError: The counter fails, or the folder can't be written.
     """
     path = os.path.join(folder, TABLE)
-    began = time.monotonic()
     runs = 1 if counter.repeats else n_runs
+    models = []
+    known = {row.model: row for row in read_table(path)}
     for name in names:
-        known = {row.model: row for row in read_table(path)}
         model = ensure_models(zoo, [name], progress=say)[name]
-        key = (counter.label, runs, file_sha256(model))
-        row = known.get(name)
+        one, row = _Model(name, model, file_sha256(model)), known.get(name)
+        key = (counter.label, runs, one.sha256)
         if row is not None and (row.method, row.runs, row.model_sha256) == key:
             yield row, False
-            continue
-        if time.monotonic() - began > limit_s:
-            continue
-        counts = _counted(name, model, counter, runs, progress)
-        row = _row(name, counts, runs=runs, method=counter.label, sha256=key[2])
-        _write_table(path, known | {name: row})
+        else:
+            models.append(one)
+    if models:
+        _check_writable(folder)
+    for one, counts in _counted(models, counter, runs, limit_s, progress):
+        row = _row(one.name, counts, runs=runs, method=counter.label, sha256=one.sha256)
+        _write_table(path, {row.model: row for row in read_table(path)} | {one.name: row})
         yield row, True
 
 
@@ -132,21 +147,29 @@ def read_table(path: str) -> list[CacheRow]:
 
 
 def _parsed(line: dict[str, str]) -> CacheRow:
-    def number(name: str) -> float | None:
-        return float(line[name]) if line[name] else None
-
+    per_cycle = line["instructions_per_cycle"]
     return CacheRow(
         model=line["model"],
         method=line["method"],
         runs=int(line["runs"]),
-        instructions=float(line["instructions"]),
-        cycles=number("cycles"),
-        instructions_per_cycle=number("instructions_per_cycle"),
-        cache_references=float(line["cache_references"]),
-        cache_misses=float(line["cache_misses"]),
+        instructions=int(line["instructions"]),
+        cycles=int(line["cycles"]) if line["cycles"] else None,
+        instructions_per_cycle=float(per_cycle) if per_cycle else None,
+        cache_references=int(line["cache_references"]),
+        cache_misses=int(line["cache_misses"]),
         miss_rate=float(line["miss_rate"]),
         model_sha256=line["model_sha256"],
     )
+
+
+def _check_writable(folder: str) -> None:
+    """Make the table's folder, so that no count is lost for want of a place."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise translate(error, folder, "writing to the folder") from error
 
 
 def _write_table(path: str, rows: dict[str, CacheRow]) -> None:
@@ -156,10 +179,6 @@ def _write_table(path: str, rows: dict[str, CacheRow]) -> None:
     order = {name: i for i, name in enumerate(EIGHT)}
     for row in sorted(rows.values(), key=lambda row: order.get(row.model, len(order))):
         writer.writerow({k: "" if v is None else v for k, v in asdict(row).items()})
-    try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    except OSError as error:
-        raise translate(error, path, "making the folder of") from error
     with whole_file(path) as file:
         file.write(text.getvalue().encode())
 
@@ -180,20 +199,50 @@ def _row(name: str, counts: Counts, *, runs: int, method: str, sha256: str) -> C
     )
 
 
-def _counted(name: str, model: str, counter: Counter, runs: int, progress: Progress) -> Counts:
+def _counted(
+    models: Sequence[_Model], counter: Counter, runs: int, limit_s: float, progress: Progress
+) -> Iterator[tuple[_Model, Counts]]:
+    """Count models, one on each core where counts do not depend on what runs beside them."""
+    began, waiting, n_at_once = time.monotonic(), list(models), cores() if counter.repeats else 1
+    running: dict[Future[Counts], _Model] = {}
+    told: dict[str, str] = {}
+    stopped = Event()
+
+    def count(name: str, path: str) -> Counts:
+        def tell(text: str) -> None:
+            if stopped.is_set():
+                raise _Stopped
+            told[name] = f"{name}: {text}"
+
+        try:
+            return _count(path, counter, runs, tell)
+        finally:
+            told.pop(name, None)
+
+    with ThreadPoolExecutor(n_at_once) as pool:
+        try:
+            while True:
+                while waiting and len(running) < n_at_once and time.monotonic() - began <= limit_s:
+                    one = waiting.pop(0)
+                    running[pool.submit(count, one.name, one.path)] = one
+                if not running:
+                    return
+                done, _ = wait(running, _POLL_S, FIRST_COMPLETED)
+                progress("; ".join(list(told.values())))
+                for future in done:
+                    yield running.pop(future), future.result()
+        finally:
+            stopped.set()
+
+
+def _count(path: str, counter: Counter, runs: int, tell: Progress) -> Counts:
     import numpy as np
 
-    original = read_original(model)
-    known = os.path.join(os.path.dirname(model), "test_data_set_0")
-    sample = load_arrays(model, known)[0] if os.path.isdir(known) else None
+    original = read_original(path)
+    known = os.path.join(os.path.dirname(path), "test_data_set_0")
+    sample = load_arrays(path, known)[0] if os.path.isdir(known) else None
     with scratch_folder() as scratch:
-        path = os.path.join(scratch, "sample.npz")
-        np.savez(path, **choose_sample(original, dims=None, sample=sample))
-
-        def count(n: int, what: str) -> Counts:
-            words = [sys.executable, "-P", "-m", "inferonnx.bench.counted"]
-            command = [*words, os.path.abspath(model), path, str(n)]
-            return counter.measure(command, lambda text: progress(f"{name}: {what}, {text}"))
-
-        before = count(_WARM_RUNS, "loading and the first inference")
-        return count(_WARM_RUNS + runs, f"{runs} more").less(before, runs)
+        file = os.path.join(scratch, "sample.npz")
+        np.savez(file, **choose_sample(original, dims=None, sample=sample))
+        words = [sys.executable, "-P", "-m", "inferonnx.bench.counted"]
+        return counter.measure([*words, os.path.abspath(path), file], runs, tell)

@@ -7,12 +7,11 @@ import io
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.app.owner.partitioning import FIGURES, measured_graph
 from inferonnx.bench.accounting import Need, operator_needs, part_need
-from inferonnx.model.chain import INDEX, load_chain
+from inferonnx.model.chain import is_unmade, load_chain
 from inferonnx.paper.artifact import EIGHT
 from inferonnx.paper.models import DEFAULT_FOLDER, ensure_models
-from inferonnx.paper.partitions import make_partitions
+from inferonnx.paper.partitions import folder_name, make_partitions, model_graph
 from inferonnx.report import Held, cumulative, draw_cdf
 from inferonnx.runtime.files import translate
 from inferonnx.runtime.whole_files import whole_file
@@ -67,6 +66,7 @@ def make_cdf(
         ModelError: A file is damaged, or onnxruntime refuses it.
         UnavailableError: There is no matplotlib, or no room.
     """
+    partitions = folder_name(partitions)
     paths = ensure_models(folder, names, progress=progress)
     needs = [_needs(name, path, partitions, _about(name, progress)) for name, path in paths.items()]
     try:
@@ -94,12 +94,11 @@ def _about(name: str, progress: Callable[[str], None]) -> Callable[[str], None]:
 
 def _needs(name: str, path: str, partitions: str, progress: Callable[[str], None]) -> ModelNeeds:
     home = os.path.join(os.path.dirname(path), partitions)
-    cache = os.path.join(home, FIGURES)
-    if not os.path.exists(os.path.join(home, INDEX)):
+    if is_unmade(home):
         make_partitions(name, path, partitions, progress=progress)
     progress("checking the partitions")
     chain = load_chain(home, model_path=path)
-    graph = measured_graph(path, cache=cache, progress=progress)
+    graph = model_graph(path, progress=progress)
     return ModelNeeds(
         model=name,
         entire=part_need(graph, 0, len(graph.nodes)),

@@ -10,6 +10,7 @@ from inferonnx.app.owner.partitioning import (
     Operator,
     Partitioned,
     check_partitions_agree,
+    measured_graph,
     operator_peaks,
     partition,
     verify_partitions,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from inferonnx.app.host.comparing import Difference
+    from inferonnx.graph import Graph
 
     Progress = Callable[[str], None]
 
@@ -78,6 +80,12 @@ def model_operators(path: str, *, progress: Progress = lambda _: None) -> tuple[
     """Return a model's operators with their own peaks, measured once for all its folders."""
     cache = os.path.join(os.path.dirname(path), FIGURES)
     return operator_peaks(path, sample=model_sample(path), cache=cache, progress=progress)
+
+
+def model_graph(path: str, *, progress: Progress = lambda _: None) -> Graph:
+    """Return a model's original graph with exact bytes, measured once for all its folders."""
+    cache = os.path.join(os.path.dirname(path), FIGURES)
+    return measured_graph(path, sample=model_sample(path), cache=cache, progress=progress)
 
 
 def memory_intensive(

@@ -92,7 +92,7 @@ def test_a_misspelt_model_is_told_before_anything_is_made(tmp_path, monkeypatch,
 
 @pytest.fixture
 def counter(monkeypatch):
-    counts = iter([Counts(1000, 500, 100, 50), Counts(3000, 1500, 200, 60)])
+    counts = iter([Counts(1000, 500, 50, 5)])
     chosen = Counter("counted by perf", False, lambda *_: next(counts))
     monkeypatch.setattr(counters, "choose_counter", lambda: chosen)
 

@@ -48,8 +48,10 @@ def test_version_2_is_found_and_asked_what_it_gives_to_groups(tmp_path, given, i
 
 def test_a_machine_without_the_controller_has_none(tmp_path):
     assert cgroup.find_controller(str(tmp_path)) is None
+    assert not cgroup.are_mounted(str(tmp_path))
     files = {"sys/fs/cgroup/cgroup.controllers": "cpu io\n"}
     assert cgroup.find_controller(tree(tmp_path, V2, files)) is None
+    assert cgroup.are_mounted(str(tmp_path))
 
 
 def test_a_folder_with_a_space_is_read_as_the_kernel_writes_it(tmp_path):

@@ -41,6 +41,21 @@ def test_what_version_2_lacks_is_told(monkeypatch, tmp_path, given, allowed, say
     assert (reason is None) if says is None else says in reason.message
 
 
+@pytest.mark.parametrize(
+    ("mounted", "says", "hint"),
+    [
+        (True, "none of the cgroups that are mounted here", "-o memory"),
+        (False, "there is no memory cgroup", "-t cgroup2"),
+    ],
+)
+def test_cgroups_without_memory_are_told_apart_from_none(monkeypatch, mounted, says, hint):
+    monkeypatch.setattr(cgroup, "find_controller", lambda: None)
+    monkeypatch.setattr(cgroup, "are_mounted", lambda: mounted)
+    reason = epc.obstacle(allow_system_changes=True)
+    assert says in reason.message
+    assert hint in reason.hint
+
+
 def test_inside_a_limit_there_is_no_second_one(monkeypatch):
     monkeypatch.setattr(cgroup, "is_inside", lambda: True)
     assert "inside" in epc.obstacle(allow_system_changes=True).message

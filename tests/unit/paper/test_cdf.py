@@ -50,6 +50,19 @@ def test_partitions_are_made_where_they_are_missing_and_counted(zoo, tmp_path, c
         assert int(row["memory_bytes"]) == int(row["weights_bytes"]) + int(row["activation_bytes"])
 
 
+def test_operators_are_measured_once_for_all_folders(zoo, tmp_path):
+    made(zoo, tmp_path)
+    assert (zoo / NAME / "operators.json").is_file()
+    assert not (zoo / NAME / "partitions" / "operators.json").exists()
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_stays(zoo, tmp_path, capsys):
+    before = sorted((zoo / NAME / "test_data_set_0").iterdir())
+    assert made(zoo, tmp_path, "test_data_set_0") == 2
+    assert "has no index.json" in capsys.readouterr().err
+    assert sorted((zoo / NAME / "test_data_set_0").iterdir()) == before
+
+
 def test_a_second_time_changes_nothing(zoo, tmp_path):
     made(zoo, tmp_path / "first")
     before = {p: p.stat().st_mtime_ns for p in (zoo / NAME / "partitions").iterdir()}

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from inferonnx.cli import main
+from inferonnx.paper.accuracy import check_accuracy
 from inferonnx.paper.overheads import parse_operator_times
 from inferonnx.zoo import build
 
@@ -108,9 +109,35 @@ def test_folders_that_hold_no_partitions(home, paper, folder, said):
     assert files(home) == before
 
 
-def test_an_empty_folder_of_partitions_another_models_and_a_damaged_file(home, paper):
-    (home / "partitions").mkdir()
+def test_partitions_that_were_interrupted_are_gone_on_with(home, paper):
+    """An empty folder, then one with a file and the journal."""
+    folder = home / "partitions"
+    folder.mkdir()
     code, _, err = paper("check-accuracy", "partitions/")
+    assert (code, "2 partitions made" in err) == (0, True)
+    whole = files(folder)
+
+    def stop(text):
+        if text.endswith("writing file 2 of 2"):
+            raise KeyboardInterrupt
+
+    shutil.rmtree(folder)
+    with pytest.raises(KeyboardInterrupt):
+        list(check_accuracy("partitions", [NAME], progress=stop))
+    assert "index.json" not in {path.name for path in folder.iterdir()}
+    assert list(folder.glob("*_split0.onnx"))
+    code, _, err = paper("check-accuracy", "partitions/")
+    assert (code, "2 partitions made" in err) == (0, True)
+    assert files(folder) == whole
+    (folder / "index.json").unlink()  # files that nothing says are ours
+    code, _, err = paper("check-accuracy", "partitions/")
+    assert code == 2
+    assert "has no index.json" in err
+
+
+def test_an_empty_folder_of_partitions_another_models_and_a_damaged_file(home, paper):
+    (home / "mine").mkdir()
+    code, _, err = paper("check-accuracy", "mine/")
     assert code == 2
     assert "is empty" in err
     paper("generate-partitions")

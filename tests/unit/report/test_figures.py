@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from paper_samples import paper_results
 
 pytest.importorskip("matplotlib", reason="pip install '.[paper]'")
 
+REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 STEMS = [f"figure{number}_{panel}_models" for number in (4, 5) for panel in ("small", "large")]
 NAMES = [f"{stem}.{kind}" for stem in STEMS for kind in ("pdf", "png")]
 
@@ -60,6 +62,27 @@ def test_values_labels_and_caption_stand_in_a_figure(texts):
     whole = " ".join(" ".join(found).split())
     assert "once without TLS, as the artifact describes it, and once with TLS" in whole
     assert "SGX" not in whole
+
+
+def test_nothing_leaves_the_page(tmp_path, monkeypatch):
+    """With the captions of real results, which are the longest."""
+    import matplotlib.text
+
+    beyond = []
+
+    def looked_at(canvas, _folder, name):
+        canvas.whole.canvas.draw()
+        page = canvas.whole.bbox
+        for text in canvas.whole.findobj(matplotlib.text.Text):
+            box = text.get_window_extent()
+            if text.get_text() and not (page.x0 <= box.x0 and box.x1 <= page.x1):
+                beyond.append((name, text.get_text()))
+        return [name]
+
+    monkeypatch.setattr(Canvas, "save", looked_at)
+    reference = json.loads((REFERENCE / "paper.json").read_text())
+    assert draw_figures(checked_results(reference), str(tmp_path)) == STEMS
+    assert beyond == []
 
 
 def test_sgx_is_said_where_it_is_the_label_and_nowhere_else():

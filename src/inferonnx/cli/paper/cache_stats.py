@@ -29,7 +29,8 @@ def add_parser(commands: Verbs, name: str) -> None:
         name,
         "Instructions per cycle of an inference, by perf where the machine counts cycles;\n"
         "elsewhere instructions and cache misses of one inference by a simulator (valgrind),\n"
-        "labelled so. Slow there: minutes for a large model. What the table has stays.",
+        "labelled so, a model on each core. Slow there: ten minutes for a large model. What the\n"
+        "table has stays.",
         "  inferonnx paper cache-stats 10",
         overview=OVERVIEW,
     )

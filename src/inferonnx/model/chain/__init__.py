@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from inferonnx.model.chain.index import INDEX, Chain, Link, check_model, load_chain, read_index
 from inferonnx.model.chain.joining import PreparedChain, prepare_chain
-from inferonnx.model.chain.making import Removed, cut_chain, make_folder, remove_chain
+from inferonnx.model.chain.making import Removed, cut_chain, is_unmade, make_folder, remove_chain
 from inferonnx.model.chain.measuring import OperatorFigures, choose_sample, measure_operators
 from inferonnx.model.chain.original import Original, file_sha256, read_original
 from inferonnx.model.chain.running import ChainRun, ChainSession
@@ -30,6 +30,7 @@ __all__ = [
     "cut_chain",
     "file_sha256",
     "infer_value_types",
+    "is_unmade",
     "load_chain",
     "make_folder",
     "measure_operators",

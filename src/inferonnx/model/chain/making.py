@@ -104,6 +104,17 @@ def cut_chain(
     return chain
 
 
+def is_unmade(folder: str) -> bool:
+    """Tell whether a folder is missing, empty or was interrupted: `cut_chain` makes it, or goes on.
+
+    One that has files, and neither an index nor a journal, is someone else's.
+    """
+    if not os.path.isdir(folder):
+        return not os.path.lexists(folder)
+    has = os.listdir(folder)
+    return not has or JOURNAL in has
+
+
 def remove_chain(folder: str) -> Removed:
     """Remove the files that index and journal list, and the folder if that empties it.
 
