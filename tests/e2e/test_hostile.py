@@ -29,6 +29,7 @@ from served import PATIENCE_S
 from serving import models
 
 INFER = "/v2/models/cnn/infer"
+SWELL = "/v2/models/swelling/infer"
 PIXELS = 3 * 16 * 16
 
 
@@ -43,6 +44,16 @@ def server(start):
     assert server.status("VmHWM") < before + (80 << 20)  # of 400 MiB: no attack is a leak
     bugs = [line for line in server.log.read_text().splitlines() if '"bug"' in line]
     assert not bugs
+    assert server.end() == 0
+
+
+@pytest.fixture(scope="module")
+def greedy(start):
+    """A server with a model that takes and gives what it is told to."""
+    server = start("swelling", options=("--allow-anonymous-infer", "--log-format", "json"))
+    yield server
+    assert server.status("VmHWM") < server.facts["memory_bytes"]
+    assert '"bug"' not in server.log.read_text()
     assert server.end() == 0
 
 
@@ -516,6 +527,33 @@ def test_a_file_that_changed_before_its_owner_unlocked_it(start, key, cnn, seale
         put(data)
         assert client.unlock("cnn", sealed["cnn"], key=key).state == "ready"
     assert server.end() == 0
+
+
+def sizes_of(hidden, shown, **more):
+    return more | {
+        "inputs": [
+            {"name": name, "shape": [1], "datatype": "INT64", "data": [n]}
+            for name, n in (("hidden", hidden), ("shown", shown))
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("sizes", "status", "sentence"),
+    [
+        ((1 << 28, 4), 503, "no memory for so large a pass"),
+        ((1 << 40, 4), 503, "no memory for so large a pass"),
+        ((4, 1 << 23), 413, "the outputs take 32.0 MiB"),
+        ((4, 1 << 33), 503, "no memory for so large a pass"),
+        ((1 << 62, 4), 500, "could not run a partition"),
+        ((-1, 4), 500, "could not run a partition"),
+    ],
+)
+def test_numbers_that_ask_for_memory(greedy, sizes, status, sentence):
+    found, _, body = greedy.asked(SWELL, "-d", json.dumps(sizes_of(*sizes)))
+    assert (found, sentence in body.decode()) == (status, True), body
+    found, _, body = greedy.asked(SWELL, "-d", json.dumps(sizes_of(4, 4)))
+    assert found == 200, body
 
 
 def test_names_cant_speak_on_the_page(server, alive):

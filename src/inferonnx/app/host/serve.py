@@ -162,6 +162,7 @@ class Server:
             await exercise(quiet, self.identity, threads, n_threads=config.concurrency + 1)
             floor = process.resident_bytes() or 0
             models_bytes = pool.total_bytes = _models_bytes(config, floor)
+            self._opener.arena_limit_bytes = models_bytes
             least = await self._load_models(context)
             observer = LogObserver(self._log)
             service = HttpService(
