@@ -93,7 +93,7 @@ def patient(path: Path) -> Path:
 
 def swelling(path: Path) -> Path:
     """Write a model that takes and gives as much memory as the numbers in its inputs say."""
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [1]) for name in _SIZES]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [1]) for name in SIZES]
     return _saved(
         path,
         [
@@ -140,7 +140,7 @@ def stock(repository: Path, *sealed: Path, version: int = 1) -> Path:
     return repository
 
 
-_SIZES = ("hidden", "shown")
+SIZES = ("hidden", "shown")
 _SIDES, _JOINED = ("left", "right"), ("joined", "same")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
 
     from inferonnx.crypto import Secret
@@ -125,6 +126,9 @@ class Reservation(Protocol):
 
     def try_grow(self, n_bytes: int) -> bool:
         """Take more if it is free now; tell whether it worked."""
+
+    async def hold(self, n_bytes: int, *, before: asyncio.Task[None] | None = None) -> None:
+        """See to it that a reply of `n_bytes` may stay until it is sent; BusyError if not."""
 
     def shrink(self, n_bytes: int) -> None:
         """Give some of it back."""
