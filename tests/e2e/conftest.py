@@ -1,5 +1,6 @@
 """Servers that many tests ask, and what stands in their folders."""
 
+import numpy as np
 import pytest
 
 import inferonnx
@@ -17,7 +18,7 @@ def key(key_path):
 
 @pytest.fixture(scope="session")
 def sealed(key, cnn, tmp_path_factory):
-    """Sealed files by name: of every type, of strings, of a free batch, and a slow one."""
+    """Sealed files by name: of every type, of strings, of a free batch, a slow and a greedy one."""
     folder = tmp_path_factory.mktemp("models")
     numbers = {f"in_{word}": array for word, array in models.extremes().items()}
     return {
@@ -27,6 +28,12 @@ def sealed(key, cnn, tmp_path_factory):
         ),
         "texts": models.seal(models.texts(folder / "texts.onnx"), folder, key, dims={"n": BATCH}),
         "patient": models.seal(models.patient(folder / "patient.onnx"), folder, key),
+        "swelling": models.seal(
+            models.swelling(folder / "swelling.onnx"),
+            folder,
+            key,
+            sample={name: np.array([4]) for name in ("hidden", "shown")},
+        ),
     }
 
 

@@ -11,24 +11,31 @@ import json
 import os
 import secrets
 import socket
+import ssl
+import time
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import inferonnx
 from inferonnx.control import HEADER_NAME, Action, OwnerRequest, sign_owner_request
 from inferonnx.crypto import Secret, ed25519_public_key, ed25519_sign
+from inferonnx.oip import InferRequest, NamedTensor
+from inferonnx.oip.grpc import encode_infer_request
 from inferonnx.sealed import HEADER_BYTES, encode_header, parse_header, verify_header
 from inferonnx.sealed.header import sign_header
 from inferonnx.server.routes import ROUTES
+from inferonnx.tensors import as_tensor
 from served import PATIENCE_S
 from serving import models
 from serving.asking import raw
 
 INFER = "/v2/models/cnn/infer"
+SWELL = "/v2/models/swelling/infer"
 PIXELS = 3 * 16 * 16
 
 
@@ -43,6 +50,19 @@ def server(start):
     assert server.status("VmHWM") < before + (80 << 20)  # of 400 MiB: no attack is a leak
     bugs = [line for line in server.log.read_text().splitlines() if '"bug"' in line]
     assert not bugs
+    assert server.end() == 0
+
+
+@pytest.fixture(scope="module")
+def greedy(start):
+    """A server with a model that takes and gives what it is told to."""
+    server = start(
+        "swelling",
+        options=("--allow-anonymous-infer", "--log-format", "json", "--grpc", "127.0.0.1:0"),
+    )
+    yield server
+    assert server.status("VmHWM") < server.facts["memory_bytes"]
+    assert '"bug"' not in server.log.read_text()
     assert server.end() == 0
 
 
@@ -254,8 +274,8 @@ def test_many_connections_that_say_nothing(server, alive):
 
 # HTTP/2, frame by frame.
 
-HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 1, 3, 4, 6, 9
-END_HEADERS = 4
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 0, 1, 3, 4, 6, 9
+END_STREAM, END_HEADERS = 1, 4
 
 
 def frame(kind, flags=0, stream=0, content=b""):
@@ -269,14 +289,19 @@ def field(name, value):
     return b"".join([b"\0", bytes([len(name)]), name, bytes([len(value)]), value])
 
 
-CALL = b"".join(
-    field(*pair)
-    for pair in (
-        *((b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"localhost")),
-        *((b":path", b"/inference.GRPCInferenceService/ServerLive"), (b"te", b"trailers")),
-        (b"content-type", b"application/grpc"),
+def call_of(method):
+    """Return the header fields of a call."""
+    return b"".join(
+        field(*pair)
+        for pair in (
+            *((b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"localhost")),
+            *((b":path", b"/inference.GRPCInferenceService/" + method), (b"te", b"trailers")),
+            (b"content-type", b"application/grpc"),
+        )
     )
-)
+
+
+CALL = call_of(b"ServerLive")
 IN_TABLE = b"\x40\1a\x7f\xb9\x16" + b"b" * 3000  # then one byte stands for 3,000
 
 FLOODS = {
@@ -512,6 +537,81 @@ def test_a_file_that_changed_before_its_owner_unlocked_it(start, key, cnn, seale
         put(data)
         assert client.unlock("cnn", sealed["cnn"], key=key).state == "ready"
     assert server.end() == 0
+
+
+def sizes_of(hidden, shown, **more):
+    return more | {
+        "inputs": [
+            {"name": name, "shape": [1], "datatype": "INT64", "data": [n]}
+            for name, n in (("hidden", hidden), ("shown", shown))
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("sizes", "status", "sentence"),
+    [
+        ((1 << 28, 4), 503, "no memory for so large a pass"),
+        ((1 << 40, 4), 503, "no memory for so large a pass"),
+        ((4, 1 << 23), 413, "the outputs take 32.0 MiB"),
+        ((4, 1 << 33), 503, "no memory for so large a pass"),
+        ((1 << 62, 4), 500, "could not run a partition"),
+        ((-1, 4), 500, "could not run a partition"),
+    ],
+)
+def test_numbers_that_ask_for_memory(greedy, sizes, status, sentence):
+    found, _, body = greedy.asked(SWELL, "-d", json.dumps(sizes_of(*sizes)))
+    assert (found, sentence in body.decode()) == (status, True), body
+    found, _, body = greedy.asked(SWELL, "-d", json.dumps(sizes_of(4, 4)))
+    assert found == 200, body
+
+
+def test_replies_that_nobody_reads(greedy):
+    """More of them than the server's memory would hold."""
+    context = ssl.create_default_context(cafile=greedy.ca)
+    body = json.dumps(sizes_of(4, 1 << 20, parameters={"binary_data_output": True})).encode()
+    head = f"POST {SWELL} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(greedy.facts["memory_bytes"] >> 22):
+            plain = stack.enter_context(socket.socket())
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            plain.connect(("127.0.0.1", greedy.port))
+            sock = context.wrap_socket(plain, server_hostname="localhost")
+            stack.enter_context(sock)
+            sock.sendall(head.encode() + body)
+        found, _, body = greedy.asked(SWELL, "-d", json.dumps(sizes_of(4, 4)))
+        assert found == 200, body
+        time.sleep(1)  # until all of them are computed
+    found, _, body = greedy.asked(SWELL, "-d", json.dumps(sizes_of(4, 1 << 20)))
+    assert found == 200, body
+
+
+def test_answers_of_grpc_that_nobody_reads(greedy):
+    """A client that opens no window for any of its calls."""
+    sizes = (np.array([n], np.int64) for n in (4, 1 << 20))
+    inputs = tuple(
+        NamedTensor(name=name, tensor=as_tensor(size))
+        for name, size in zip(models.SIZES, sizes, strict=True)
+    )
+    message = b"".join(encode_infer_request(InferRequest(model_name="swelling", inputs=inputs)))
+    shut = frame(SETTINGS, content=b"\0\4\0\0\0\0")  # SETTINGS_INITIAL_WINDOW_SIZE
+    body = b"\0" + len(message).to_bytes(4, "big") + message
+    context = ssl.create_default_context(cafile=greedy.ca)
+    context.set_alpn_protocols(["h2"])
+    port = int(greedy.facts["grpc_addresses"][0].rpartition(":")[2])
+    with ExitStack() as stack:
+        for _ in range(2):
+            plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+            sock = stack.enter_context(context.wrap_socket(plain, server_hostname="localhost"))
+            sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + shut)
+            for number in range(1, 121, 2):
+                sock.sendall(frame(HEADERS, END_HEADERS, number, call_of(b"ModelInfer")))
+                sock.sendall(frame(DATA, END_STREAM, number, body))
+        time.sleep(2)  # until all of them are computed
+        found, _, body = greedy.asked(SWELL, "-d", json.dumps(sizes_of(4, 4)))
+        assert found == 200, body
+    refused = [x for x in greedy.requests("ModelInfer") if x.get("code") == "oip.busy"]
+    assert len(refused) > 50
 
 
 def test_names_cant_speak_on_the_page(server, alive):

@@ -104,6 +104,24 @@ def listed(path: Path) -> Path:
     )
 
 
+def swelling(path: Path) -> Path:
+    """Write a model that takes and gives as much memory as the numbers in its inputs say."""
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [1]) for name in SIZES]
+    return _saved(
+        path,
+        [
+            helper.make_node("ConstantOfShape", ["hidden"], ["zeros"]),
+            helper.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
+            helper.make_node("ConstantOfShape", ["shown"], ["given"]),
+        ],
+        inputs,
+        [
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
+            helper.make_tensor_value_info("given", TensorProto.FLOAT, ["n"]),
+        ],
+    )
+
+
 def extremes(rows: int = 2) -> dict[str, np.ndarray]:
     """Return inputs of `numbers`, by the protocol's name of the type."""
     found = {}
@@ -135,6 +153,7 @@ def stock(repository: Path, *sealed: Path, version: int = 1) -> Path:
     return repository
 
 
+SIZES = ("hidden", "shown")
 _SIDES, _JOINED = ("left", "right"), ("joined", "same")
 
 

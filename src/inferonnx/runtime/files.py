@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 
 from inferonnx.errors import (
     InferonnxError,
@@ -88,13 +89,22 @@ class FileSource:
     """A sealed file that is read at offsets, from any thread."""
 
     def __init__(self, path: str) -> None:
-        """Open `path` for reading."""
+        """Open `path` for reading; a pipe or device in its place is refused, and not waited for.
+
+        Raises:
+            UsageError: There is no regular file.
+            UnavailableError: The disk fails.
+        """
         self.path = path
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self.size = os.fstat(self._fd).st_size
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            status = os.fstat(self._fd)
         except OSError as error:
             raise translate(error, path, "reading") from error
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise UsageError(f"{path!r} is no regular file", hint="Is the path right?")
+        self.size = status.st_size
 
     def read_into(self, offset: int, view: memoryview) -> None:
         """Fill `view` with the bytes at `offset`; each byte is copied once.

@@ -219,7 +219,13 @@ class Environment:
 
     @classmethod
     def acquire(
-        cls, *, n_threads: int, spin: bool, arena_strategy: int, arena_bytes: int
+        cls,
+        *,
+        n_threads: int,
+        spin: bool,
+        arena_strategy: int,
+        arena_bytes: int,
+        arena_limit_bytes: int = 0,
     ) -> Environment:
         """Return the process's environment; the first caller's arguments shape it.
 
@@ -228,13 +234,15 @@ class Environment:
             spin: Whether idle workers spin before they sleep.
             arena_strategy: 0 doubles the arena when it grows, 1 grows by what is asked.
             arena_bytes: Size of the arena's first region; 0 leaves it to onnxruntime.
+            arena_limit_bytes: Most that the arena may hold: what would need more fails. 0 is
+                no limit.
         """
         with _Owned.changed:
             # onnxruntime has one at a time: the last may be on its way out in another thread.
             _Owned.changed.wait_for(lambda: cls._alive() or not _Owned.n_alive, _LAST_S)
             environment = cls._alive()
             if environment is None:
-                environment = cls(n_threads, spin, arena_strategy, arena_bytes)
+                environment = cls(n_threads, spin, arena_strategy, arena_bytes, arena_limit_bytes)
                 cls._current = weakref.ref(environment)
             return environment
 
@@ -242,7 +250,9 @@ class Environment:
     def _alive(cls) -> Environment | None:
         return cls._current() if cls._current else None
 
-    def __init__(self, n_threads: int, spin: bool, strategy: int, arena_bytes: int) -> None:
+    def __init__(
+        self, n_threads: int, spin: bool, strategy: int, arena_bytes: int, limit_bytes: int
+    ) -> None:
         """Make environment, pool, arena and session options. Call `acquire` instead."""
         api = self.api = _api()
         self._owned = owned = _Owned(api)
@@ -255,7 +265,7 @@ class Environment:
             api.make("CreateEnvWithGlobalThreadPools", _LOG_FATAL, _LOG_ID, threading_options),
         )
         api.release("ThreadingOptions", threading_options)
-        arena = api.make("CreateArenaCfg", 0, strategy, arena_bytes or _DEFAULT, _DEFAULT)
+        arena = api.make("CreateArenaCfg", limit_bytes, strategy, arena_bytes or _DEFAULT, _DEFAULT)
         memory = api.make("CreateCpuMemoryInfo", _ARENA_ALLOCATOR, _MEM_DEFAULT)
         api.call("CreateAndRegisterAllocator", self.pointer, memory, arena)
         api.release("ArenaCfg", arena)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from math import prod
 from typing import TYPE_CHECKING
 
 from inferonnx.errors import EngineError, TensorError
@@ -132,7 +133,19 @@ def _strings(environment: Environment, tensor: Tensor) -> Value:
     return value
 
 
-def _dump_tensor(environment: Environment, value: Value) -> Tensor:
+def tensor_bytes(environment: Environment, value: Value) -> int:
+    """Return what a tensor of numbers takes; 0 for all else."""
+    kind = ctypes.c_int()
+    if value.pointer:
+        environment.api.call("GetValueType", value.pointer, ctypes.byref(kind))
+    if kind.value != _TENSOR:
+        return 0
+    dtype, shape = _described(environment, value)
+    return 0 if dtype is DType.STRING else dtype.n_bytes(prod(shape))
+
+
+def _described(environment: Environment, value: Value) -> tuple[DType, tuple[int, ...]]:
+    """Return type and shape of a tensor."""
     api = environment.api
     info = api.make("GetTensorTypeAndShape", value.pointer)
     try:
@@ -143,17 +156,19 @@ def _dump_tensor(environment: Environment, value: Value) -> Tensor:
         api.call("GetDimensions", info, dims, rank.value)
     finally:
         api.release("TensorTypeAndShapeInfo", info)
-    shape, dtype = tuple(dims), DType(_ONNX_TYPES.get(number.value, number.value))
-    n_elements = 1
-    for dim in shape:
-        n_elements *= dim
+    return DType(_ONNX_TYPES.get(number.value, number.value)), tuple(dims)
+
+
+def _dump_tensor(environment: Environment, value: Value) -> Tensor:
+    dtype, shape = _described(environment, value)
+    n_elements = prod(shape)
     if dtype is DType.STRING:
         texts = _dump_strings(environment, value, n_elements)
         return Tensor(dtype=dtype, shape=shape, data=memoryview(b""), strings=texts)
     n_bytes = dtype.n_bytes(n_elements)
     copy = fresh_memory(n_bytes)
     if n_bytes:
-        address = api.make("GetTensorMutableData", value.pointer)
+        address = environment.api.make("GetTensorMutableData", value.pointer)
         ctypes.memmove((ctypes.c_char * n_bytes).from_buffer(copy), address, n_bytes)
     return Tensor(dtype=dtype, shape=shape, data=copy, strings=None)
 

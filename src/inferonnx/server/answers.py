@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inferonnx.server.models import ModelView
 
 REPLY_BYTES = 64 * KIB
-"""Reserved with each request for its reply; what is beyond is counted with the model."""
+"""Reserved with each request for its reply; what is beyond is reserved when it is there."""
 
 NAME = "inferonnx"
 

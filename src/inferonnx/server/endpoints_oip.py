@@ -25,12 +25,13 @@ from inferonnx.server.models import READY
 from inferonnx.sizes import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
     from typing import Any, TypeVar
 
     from inferonnx.oip import InferRequest, InferResponse
     from inferonnx.server.context import Call, Context
     from inferonnx.server.models import ModelView
+    from inferonnx.server.pieces import Bytes
 
     T = TypeVar("T")
 
@@ -109,7 +110,11 @@ class OipEndpoints:
             request = resolve_raw(request, target.signature)
         inferred = await unless_gone(call, self._answers.infer(target, request))
         exchange.figures.engine_s = inferred.engine_s
-        return _infer_reply(request, inferred.response)
+        reply = _infer_reply(request, inferred.response)
+        del body, request, inferred  # nobody looks at them while the reply goes
+        if exchange.reservation is not None:
+            await exchange.reservation.hold(_n_bytes(reply.pieces) + REPLY_BYTES)
+        return reply
 
     async def _parsed(
         self, call: Call, view: ModelView, body: memoryview, header_length: int | None
@@ -228,6 +233,11 @@ async def unless_gone(call: Call, work: Coroutine[Any, Any, T]) -> T:
     finally:
         gone.cancel()
         task.cancel()
+
+
+def _n_bytes(pieces: Sequence[Bytes]) -> int:
+    """Return how long a reply is."""
+    return sum(memoryview(piece).nbytes for piece in pieces)
 
 
 def _named(call: Call) -> tuple[str, str]:

@@ -19,10 +19,19 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import UsageError
+from inferonnx.oip import BusyError
 from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
     from typing import Self
+
+
+REPLIES_WAITING = 8
+"""Replies that are there and wait for their turn beyond the ledger. What a model's calls give
+counts with its share, for the calls that it computes at once: no more may pile up."""
+
+REPLY_TURN_S = 30
+"""Longest wait for that turn: its holder may be a client that does not read."""
 
 
 class Reservation:
@@ -36,6 +45,8 @@ class Reservation:
     def __init__(self, ledger: Ledger, promised_bytes: int) -> None:
         """Begin with nothing of what is promised."""
         self._ledger = ledger
+        self._is_beyond = False
+        self._reply_bytes = 0
         self.n_bytes = 0
         self.missing_bytes = promised_bytes
 
@@ -70,6 +81,28 @@ class Reservation:
         """Tell whether `n_bytes` more would be free if nobody else held anything."""
         return self.n_bytes + self.missing_bytes + n_bytes <= self._ledger.total_bytes
 
+    async def hold(self, n_bytes: int, *, before: asyncio.Task[None] | None = None) -> None:
+        """See to it that a reply of `n_bytes`, which is there, may stay until it is sent.
+
+        Where the ledger has no room for it now, one reply at a time may stay all the same:
+        else those larger than the ledger could never be sent.
+
+        Args:
+            n_bytes: What it takes.
+            before: Sends what has to go first, and ends by itself: its turn comes first, too.
+
+        Raises:
+            BusyError: Others hold all that, or wait for it.
+        """
+        missing = n_bytes - self.n_bytes
+        if missing <= 0:
+            self.shrink(-missing)  # of the request, which nobody needs any more
+        elif self._ledger.take_for_reply(self, missing):
+            self._reply_bytes += missing
+        else:
+            await self._ledger.go_beyond(before)
+            self._is_beyond = True
+
     def shrink(self, n_bytes: int) -> None:
         """Give `n_bytes` of it back.
 
@@ -80,6 +113,9 @@ class Reservation:
             raise ValueError(f"a reservation of {self.n_bytes} bytes can't give {n_bytes} back")
         self.n_bytes -= n_bytes
         self._ledger.gave(self, n_bytes)
+        if not self.n_bytes:
+            self._ledger.end_reply(self._reply_bytes, was_beyond=self._is_beyond)
+            self._reply_bytes, self._is_beyond = 0, False
 
     def release(self) -> None:
         """Give all of it back, and the promise; again does nothing."""
@@ -104,6 +140,8 @@ class Ledger:
         self.used_bytes = 0
         self._growing: set[Reservation] = set()  # begun, and not yet all that was promised
         self._waiting: list[_Place] = []
+        self._beyond = asyncio.Lock()
+        self._n_beyond = self._reply_bytes = 0
 
     @property
     def n_waiting(self) -> int:
@@ -155,6 +193,42 @@ class Ledger:
             return True
         self._move(one, -n_bytes)
         return False
+
+    async def go_beyond(self, before: asyncio.Task[None] | None) -> None:
+        """Wait for `before`, then for the turn of the one reply that may be beyond the total.
+
+        Raises:
+            BusyError: Too many wait already, or it takes too long.
+        """
+        if self._n_beyond >= REPLIES_WAITING:
+            raise _busy()
+        self._n_beyond += 1
+        try:
+            async with asyncio.timeout(REPLY_TURN_S):
+                if before is not None:
+                    await asyncio.wait((before,))
+                await self._beyond.acquire()
+        except TimeoutError:
+            raise _busy() from None
+        finally:
+            self._n_beyond -= 1
+
+    def take_for_reply(self, one: Reservation, n_bytes: int) -> bool:
+        """Count `n_bytes` more for the reply of `one`; tell whether there was room.
+
+        Half of the total stays for requests: whoever does not read keeps large replies from
+        others, and nothing else.
+        """
+        if self._reply_bytes + n_bytes > self.total_bytes // 2 or not one.try_grow(n_bytes):
+            return False
+        self._reply_bytes += n_bytes
+        return True
+
+    def end_reply(self, n_bytes: int, *, was_beyond: bool) -> None:
+        """Take note that a reply of so much is gone; the next may be beyond in its place."""
+        self._reply_bytes -= n_bytes
+        if was_beyond:
+            self._beyond.release()
 
     async def turn(self, one: Reservation, n_bytes: int) -> None:
         """Wait until so much of a promise is counted as held."""
@@ -214,6 +288,12 @@ class Ledger:
                 return False
             free += one.n_bytes
         return True
+
+
+def _busy() -> BusyError:
+    # Made where it is raised: an error in a variable of a frame that it came through keeps
+    # that frame, and the reply that could not stay, until garbage is collected.
+    return BusyError("the server's memory is in use by other replies", retry_after_s=1)
 
 
 def _check(n_bytes: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
 
     from inferonnx.crypto import Secret
@@ -137,6 +138,9 @@ class Reservation(Protocol):
 
     def could_grow(self, n_bytes: int) -> bool:
         """Tell whether it would work if nobody else held anything."""
+
+    async def hold(self, n_bytes: int, *, before: asyncio.Task[None] | None = None) -> None:
+        """See to it that a reply of `n_bytes` may stay until it is sent; BusyError if not."""
 
     def shrink(self, n_bytes: int) -> None:
         """Give some of it back."""

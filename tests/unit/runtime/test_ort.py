@@ -45,6 +45,35 @@ def test_run_reads_weights_from_the_buffer_that_they_are_bound_to(environment, f
     buffer.close()
 
 
+@pytest.mark.parametrize("location", ["ADDRESS", "file", "/PATH/file", "../../../../PATH/file"])
+@pytest.mark.parametrize("where", ["an initializer", "a constant"])
+def test_a_skeleton_reads_neither_files_nor_memory(
+    environment, floats, tmp_path, monkeypatch, location, where
+):
+    """Both are there and hold what an owner of another model might want."""
+    held = array.array("f", [1234.5, 777.25])
+    (tmp_path / "file").write_bytes(held.tobytes())
+    monkeypatch.chdir(tmp_path)
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2])
+    weight.data_location = TensorProto.EXTERNAL
+    fields = {"location": location.replace("/PATH", str(tmp_path)), "offset": 0, "length": 8}
+    if location == "ADDRESS":
+        # onnxruntime's own mark of weights that are in memory, at the address of the offset.
+        fields |= {"location": "*/_ORT_MEM_ADDR_/*", "offset": held.buffer_info()[0]}
+    for name, text in fields.items():
+        weight.external_data.add(key=name, value=str(text))
+    nodes = [helper.make_node("Add", ["x", "w"], ["y"])]
+    if where == "a constant":
+        nodes.insert(0, helper.make_node("Constant", [], ["w"], value=weight))
+    graph = helper.make_graph(nodes, "g", [value("x")], [value("y")])
+    if where == "an initializer":
+        graph.initializer.append(weight)
+    opsets = [helper.make_opsetid("", 17)]
+    skeleton = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    with pytest.raises(EngineError, match="could not load a partition"):
+        OrtSession(environment, skeleton, ["x"], ["y"])
+
+
 def test_calls_of_one_session_run_at_once_on_inputs_of_their_own(environment, floats):
     product = model(
         [helper.make_node("Mul", ["x", "w"], ["y"])], [value("x"), value("w")], [value("y")]

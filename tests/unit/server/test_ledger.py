@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from inferonnx.errors import UsageError
-from inferonnx.server.ledger import Ledger
+from inferonnx.oip import BusyError
+from inferonnx.server.ledger import REPLIES_WAITING, Ledger
 from sim.stepping import SteppingLoop
 
 
@@ -215,3 +216,76 @@ def test_nobody_reserves_less_than_nothing(loop):
     with pytest.raises(ValueError, match="-1 bytes"):
         ledger.try_reserve(1).try_grow(-1)
     assert ledger.used_bytes == 1
+
+
+def held(loop, reservation, n_bytes, **more):
+    task = loop.create_task(reservation.hold(n_bytes, **more))
+    loop.step(4)
+    return task
+
+
+def test_a_reply_is_held_where_there_is_room(loop):
+    ledger = Ledger(10)
+    one = ledger.try_reserve(2)
+    assert held(loop, one, 7).done()
+    assert (ledger.used_bytes, one.n_bytes) == (7, 7)
+    two = ledger.try_reserve(3)
+    assert held(loop, two, 1).done()
+    assert (ledger.used_bytes, two.n_bytes) == (8, 1)  # of its request nothing is left
+    one.release()
+    two.release()
+    assert ledger.used_bytes == 0
+    assert held(loop, ledger.try_reserve(2), 7).done()
+    assert ledger.used_bytes == 7
+
+
+def test_replies_leave_half_of_the_total_to_requests(loop):
+    ledger = Ledger(10)
+    held(loop, ledger.try_reserve(1), 6)
+    assert held(loop, ledger.try_reserve(1), 2).done()  # beyond
+    assert ledger.used_bytes == 7
+    assert ledger.try_reserve(3) is not None
+
+
+def test_one_reply_at_a_time_is_held_beyond_the_total(loop):
+    ledger = Ledger(10)
+    first, second = ledger.try_reserve(2), ledger.try_reserve(2)
+    assert held(loop, first, 50).done()
+    waits = held(loop, second, 60)
+    assert not waits.done()
+    assert ledger.used_bytes == 4
+    first.shrink(1)
+    loop.step(4)
+    assert not waits.done()
+    first.release()
+    loop.step(4)
+    assert waits.done()
+    second.release()
+    assert ledger.used_bytes == 0
+    assert held(loop, ledger.try_reserve(1), 50).done()
+
+
+def test_few_replies_wait_and_the_next_is_refused(loop):
+    ledger = Ledger(100)
+    first, *others = [ledger.try_reserve(1) for _ in range(REPLIES_WAITING + 2)]
+    held(loop, first, 200)
+    waiting = [held(loop, one, 200) for one in others]
+    assert [task.done() for task in waiting] == [False] * REPLIES_WAITING + [True]
+    with pytest.raises(BusyError, match="in use by other replies"):
+        waiting[-1].result()
+    waiting[0].cancel()
+    loop.step(4)
+    assert not held(loop, others[-1], 200).done()  # it has the place of who has left
+    for one in (first, *others):
+        one.release()
+        loop.step(4)
+
+
+def test_a_reply_waits_for_the_one_before_it(loop):
+    ledger = Ledger(10)
+    one, sent = ledger.try_reserve(1), loop.create_future()
+    task = held(loop, one, 50, before=sent)
+    assert not task.done()
+    sent.set_result(None)
+    loop.step(4)
+    assert task.done()

@@ -52,6 +52,7 @@ def input_bytes(manifest: Manifest) -> int:
     return sum(
         prod(shape) * DType.of_type(types[name]).item_bytes
         for name, shape in manifest.planned_shapes.items()
+        if name in types  # an owner may have planned for what is none
     )
 
 

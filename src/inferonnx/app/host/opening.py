@@ -226,6 +226,7 @@ def open_beside(
     page_drop: bool = True,
     spin: bool | None = None,
     resident: bool = True,
+    arena_limit_bytes: int = 0,
 ) -> Session:
     """Open a model in a share of the process's memory, beside others that run meanwhile.
 
@@ -242,6 +243,7 @@ def open_beside(
         page_drop: Let go of clean pages of libraries once they have started.
         spin: Whether idle workers spin.
         resident: Whether weights may stay decrypted between passes.
+        arena_limit_bytes: Most that passes and sessions of all models may hold together.
     """
     start = time.perf_counter()
     opened = open_file(path, key=key, pin=pin)
@@ -258,6 +260,7 @@ def open_beside(
         start_s=start,
         peak_before=0,
         resident=resident,
+        arena_limit_bytes=arena_limit_bytes,
     )
 
 
@@ -275,6 +278,7 @@ def make_session(
     peak_before: int,
     share_bytes: int | None = None,
     resident: bool = True,
+    arena_limit_bytes: int = 0,
 ) -> Session:
     """Make a session of an open file; whatever fails, nothing stays open.
 
@@ -301,6 +305,7 @@ def make_session(
             ),
             arena_strategy=strategy,
             arena_bytes=arena_bytes,
+            arena_limit_bytes=arena_limit_bytes,
         )
         drop()
         probe_start_s = time.perf_counter()

@@ -153,6 +153,7 @@ class Server:
             await exercise(quiet, self.identity, threads, n_threads=config.concurrency + 1)
             floor = process.resident_bytes() or 0
             for_models = pool.total_bytes = models_bytes(config, floor)
+            self._opener.arena_limit_bytes = for_models
             least = await self._load_models(context)
             observer = LogObserver(self._log)
             service = HttpService(

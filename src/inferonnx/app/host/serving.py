@@ -13,8 +13,8 @@ from inferonnx.app.host.needs import (
     sharing_calls,
 )
 from inferonnx.app.host.opening import open_beside, open_file
-from inferonnx.errors import InfeasibleBudgetError, TensorError
-from inferonnx.oip import TooLargeError, make_signature
+from inferonnx.errors import EngineError, InfeasibleBudgetError, TensorError
+from inferonnx.oip import BusyError, TooLargeError, make_signature
 from inferonnx.runtime import process
 from inferonnx.runtime.ort import Environment
 from inferonnx.sealed import ModelPin
@@ -30,8 +30,17 @@ if TYPE_CHECKING:
     from inferonnx.sealed import Manifest
 
 
+_NO_MEMORY = "is smaller than requested bytes"
+"""What onnxruntime says at the arena's limit: its error code is the one of all failures."""
+
+
 class EngineOpener:
-    """Opens sealed files for the server's pool."""
+    """Opens sealed files for the server's pool.
+
+    Attributes:
+        arena_limit_bytes: Most that passes of all models may hold together, whatever the
+            numbers in their inputs ask for; 0 is no limit. Holds from the first model on.
+    """
 
     def __init__(
         self,
@@ -48,6 +57,7 @@ class EngineOpener:
         """
         self._threads, self._page_drop, self._spin = threads, page_drop, spin
         self._resident, self._on_event = resident, on_event
+        self.arena_limit_bytes = 0
 
     def facts(self, path: str, data_key: Secret, *, concurrency: int, n_rows: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
@@ -108,6 +118,7 @@ class EngineOpener:
             page_drop=self._page_drop,
             spin=self._spin,
             resident=self._resident,
+            arena_limit_bytes=self.arena_limit_bytes,
         )
         session.trace(self._on_event)
         return ServedModel(session)
@@ -142,6 +153,7 @@ class ServedModel:
     def __init__(self, session: Session) -> None:
         """Wrap an open session."""
         self._session = session
+        session.outputs_limit_bytes = self.residency.pass_bytes
 
     @property
     def residency(self) -> Residency:
@@ -168,14 +180,22 @@ class ServedModel:
         """Return all outputs in declared order.
 
         Raises:
-            TooLargeError: Inputs of this size may need more than the model's share, now
-                and whenever it is tried again.
+            TooLargeError: Inputs of this size may need more than the model's share, or
+                outputs do, now and whenever it is tried again.
+            BusyError: The arena is at its limit, by this pass or by those beside it.
             InferonnxError: The model fails on them.
         """
         try:
             results = self._session.run(None, inputs)
         except InfeasibleBudgetError as error:
             raise TooLargeError(error.message) from error
+        except EngineError as error:
+            if _NO_MEMORY not in error.private_text:
+                raise
+            self._session.trim()
+            raise BusyError(
+                "there is no memory for so large a pass now", retry_after_s=1
+            ) from error
         outputs = [value for value in results if isinstance(value, Tensor)]
         if len(outputs) != len(self._session.get_outputs()):
             raise TensorError("the model left an optional output out, which can't be served")

@@ -9,7 +9,7 @@ from inferonnx.app.host.needs import GROWTH_MARGIN_BYTES, growing_bytes
 from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import InfeasibleBudgetError, TensorError, UsageError
 from inferonnx.runtime import process
-from inferonnx.runtime.ort_values import dump, load
+from inferonnx.runtime.ort_values import dump, load, tensor_bytes
 from inferonnx.sizes import format_size
 from inferonnx.tensors import Tensor
 
@@ -61,6 +61,8 @@ class Session:
     Attributes:
         figures: What it holds and streams.
         model_id: Identity of the sealed model: 64 hexadecimal digits.
+        outputs_limit_bytes: Most that the outputs of a call may take; None is no limit. Numbers
+            in the inputs may say how large they are, which no check of shapes sees.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Session:
         stream.make_room = _room_maker(environment, figures)
         self.model_id = model_id
         self.figures = figures
+        self.outputs_limit_bytes: int | None = None
 
     def __enter__(self) -> Self:
         """Return the session, which `with` closes."""
@@ -145,7 +148,8 @@ class Session:
 
         Raises:
             TensorError: An input is missing, unknown, or of another type or shape.
-            InfeasibleBudgetError: Inputs larger than planned would break the budget.
+            InfeasibleBudgetError: Inputs larger than planned would break the budget, or
+                outputs are beyond their limit.
             AuthenticationError: The file was changed; nothing is returned.
         """
         names = [value.name for value in self._manifest.outputs]
@@ -166,7 +170,29 @@ class Session:
         )
         by_name = dict(zip(names, results, strict=True))
         del results
+        self._check_outputs(by_name)
         return [self._give(dump(self._environment, by_name[name])) for name in wanted]
+
+    def trim(self) -> None:
+        """Give back what passes have left in the arena."""
+        self._environment.trim()
+
+    def _check_outputs(self, by_name: dict[str, Value]) -> None:
+        """Refuse outputs beyond the limit before they are copied, and give them back."""
+        limit = self.outputs_limit_bytes
+        if limit is None:
+            return
+        held = sum(tensor_bytes(self._environment, value) for value in by_name.values())
+        if held > limit:
+            by_name.clear()
+            self.trim()
+            raise InfeasibleBudgetError(
+                f"the outputs take {format_size(held)}, and passes of this model may take "
+                f"{format_size(limit)}",
+                needed_bytes=held,
+                budget_bytes=limit,
+                hint="Open with more memory, or ask for smaller outputs.",
+            )
 
     def _checked(self, inputs: Mapping[str, object]) -> dict[str, Exported]:
         known = [value.name for value in self.get_inputs()]

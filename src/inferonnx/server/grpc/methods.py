@@ -108,7 +108,7 @@ class Methods:
     async def _infer(self, stream: Stream) -> None:
         message = await stream.only_message(beside_bytes=REPLY_BYTES)
         pieces = await self._inferred(stream, message, codec.encode_infer_response)
-        message.forget(keep_bytes=REPLY_BYTES)
+        message.forget(keep_bytes=await _held(message, pieces))
         await stream.send(pieces)
 
     async def _infer_stream(self, stream: Stream) -> None:
@@ -136,9 +136,10 @@ class Methods:
         """Answer one request of a stream when `before` is done; errors are answers, too."""
         try:
             pieces = await self._inferred(stream, message, codec.encode_stream_response)
+            kept = await _held(message, pieces, before)
         except (InferonnxError, MemoryError) as error:
-            pieces = [codec.encode_stream_error(verdict(error).sentence)]
-        message.forget(keep_bytes=REPLY_BYTES)
+            pieces, kept = [codec.encode_stream_error(verdict(error).sentence)], REPLY_BYTES
+        message.forget(keep_bytes=kept)
         if before is not None:
             await before
         await stream.send(pieces)
@@ -217,6 +218,17 @@ class Methods:
 
         wanted = codec.wanted_log_settings(request)
         return codec.log_reply(self._answers.unchanged(log_settings(), wanted))
+
+
+async def _held(message: Message, pieces: Pieces, before: asyncio.Task[None] | None = None) -> int:
+    """See to it that an answer may stay until it is sent; return what is reserved for it.
+
+    Raises:
+        BusyError: Answers that others do not read hold all the memory there is.
+    """
+    n_bytes = REPLY_BYTES + sum(memoryview(piece).nbytes for piece in pieces)
+    await message.reservation.hold(n_bytes, before=before)
+    return n_bytes
 
 
 async def _parsed(message: Message) -> InferRequest:

@@ -42,6 +42,12 @@ def test_as_many_calls_share_as_there_is_room_for(spare, calls):
     assert sharing_calls(MODEL, int(spare * MIB), 5) == calls
 
 
+def test_shapes_that_are_planned_for_no_input_count_nothing():
+    strange = manifest(passes=20, activations=4, call=1)
+    strange.planned_shapes["nothing"] = (2,)
+    assert input_bytes(strange) == input_bytes(MODEL)
+
+
 def test_more_calls_share_where_their_inputs_are_held_elsewhere():
     assert input_bytes(MODEL) == MIB // 2
     assert sharing_calls(MODEL, 3 * MIB, 9) == 4

@@ -10,7 +10,13 @@ import inferonnx
 from conftest import small_cnn
 from inferonnx.app.host.serving import EngineOpener
 from inferonnx.crypto import Secret, ed25519_public_key
-from inferonnx.errors import AuthenticationError, PinError, SealedFormatError, SignatureError
+from inferonnx.errors import (
+    AuthenticationError,
+    PinError,
+    SealedFormatError,
+    SignatureError,
+    UsageError,
+)
 from inferonnx.sealed import HEADER_BYTES, encode_header, parse_header, verify_header
 from inferonnx.sealed.header import sign_header
 from inferonnx.server.pool import Pool
@@ -122,6 +128,38 @@ def test_what_is_opened_again_is_what_was_unlocked(files, key, image, tmp_path, 
         world.put(files["cnn"])
         await asyncio.sleep(1.1)  # a model that can't be opened is not tried at once again
         assert await world.answer(MODEL, image) == before
+        await world.pool.close()
+
+    asyncio.run(attack())
+
+
+def test_a_pipe_in_the_place_of_an_unlocked_model_keeps_nobody_waiting(files, key, image, tmp_path):
+    world = Reopening(tmp_path, files, key)
+
+    async def attack():
+        await world.admitted()
+        await world.answer(MODEL, image)
+        await world.answer(OTHER, image)
+        world.paths["cnn"].unlink()
+        os.mkfifo(world.paths["cnn"])
+        with pytest.raises(UsageError, match="no regular file"):
+            await world.answer(MODEL, image)
+        await world.answer(OTHER, image)  # models are opened one after another
+        await world.pool.close()
+
+    asyncio.run(attack())
+
+
+def test_a_file_that_is_cut_short_while_it_is_open(files, key, image, tmp_path):
+    world = Reopening(tmp_path, files, key)
+
+    async def attack():
+        await world.admitted()
+        async with world.pool.lease(MODEL):
+            os.truncate(world.paths["cnn"], HEADER_BYTES + 100)
+        with pytest.raises(SealedFormatError, match="ends too early"):
+            await world.answer(MODEL, image)  # its weights had not been read
+        await world.answer(OTHER, image)
         await world.pool.close()
 
     asyncio.run(attack())
