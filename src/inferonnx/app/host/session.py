@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferonnx.app.host.growth import growth, powers
 from inferonnx.app.host.needs import GROWTH_MARGIN_BYTES, growing_bytes
 from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import InfeasibleBudgetError, TensorError, UsageError
 from inferonnx.runtime import process
-from inferonnx.runtime.ort_values import dump, load
+from inferonnx.runtime.ort_values import load
 from inferonnx.sizes import format_size
 from inferonnx.tensors import Tensor
 
@@ -157,16 +157,15 @@ class Session:
             )
         values = self._checked(inputs)
         kind = Kind(tuple(map(_sizes, values.values())), self._check_sizes(values))
-        results = self._stream.run(
+        results: list[Any] = self._stream.run(
             {
                 value.name: load(self._environment, values[value.name], value.type)
                 for value in self.get_inputs()
             },
             kind,
+            names=wanted,
         )
-        by_name = dict(zip(names, results, strict=True))
-        del results
-        return [self._give(dump(self._environment, by_name[name])) for name in wanted]
+        return [self._give(result) for result in results]
 
     def _checked(self, inputs: Mapping[str, object]) -> dict[str, Exported]:
         known = [value.name for value in self.get_inputs()]
