@@ -64,9 +64,6 @@ DAY_S = 86_400
 SLACK_BYTES = MIB
 """What heaps differ by from run to run."""
 
-LEFT_BYTES = 2 * MIB
-"""Kept from the next model once one has closed: heaps were seen to keep up to so much of it."""
-
 
 class Started(NamedTuple):
     """What a server says when it answers: addresses, identity, memory, models by state."""
@@ -143,7 +140,6 @@ class Server:
                 total_bytes=0,
                 concurrency=config.concurrency,
                 n_rows=config.max_batch,
-                left_bytes=LEFT_BYTES,
             )
             stack.push_async_callback(pool.close)
             models = Models(

@@ -12,7 +12,7 @@ from inferonnx.app.host.needs import (
     sharing_bytes,
     sharing_calls,
 )
-from inferonnx.app.host.opening import open_beside, open_file
+from inferonnx.app.host.opening import keep_pages, open_beside, open_file
 from inferonnx.errors import InfeasibleBudgetError, ModelNotReadyError, TensorError
 from inferonnx.oip import TooLargeError
 from inferonnx.runtime import process
@@ -218,7 +218,8 @@ def warm_up(*, page_drop: bool = True) -> None:
     So is what it makes for the first session and keeps: its table of kernels, 1.3 MiB.
     """
     environment = Environment.acquire(n_threads=1, spin=False, arena_strategy=1, arena_bytes=0)
+    drop = process.drop_clean_file_pages if page_drop else keep_pages
+    drop()  # or the pages of both steps would be the peak of a small server
     environment.prepare_trim()
     del environment
-    if page_drop:
-        process.drop_clean_file_pages()
+    drop()
