@@ -121,13 +121,13 @@ def heavy(key, sealed_deep, tmp_path_factory):
     }
 
 
-# At 100 MiB one run in five is 0.2 MiB over: what is left behind now and then is not found yet.
-@pytest.mark.parametrize(
-    "budget_bytes", [pytest.param(100 * MIB, marks=pytest.mark.slow), 116 * MIB]
-)
-def test_models_that_take_turns_leave_nothing_behind(start, heavy, key, budget_bytes):
-    """Weights and the arena of the one go before the other's come: 48 and 27 MiB."""
-    check_turns(start, heavy, key, budget_bytes, n_turns=6)
+def test_models_that_take_turns_leave_nothing_behind(start, heavy, key):
+    """Weights and the arena of the one go before the other's come: 33 and 27 MiB.
+
+    Outputs of calls that others wait behind stay for no moment in the arena: it took 49.
+    """
+    peak = check_turns(start, heavy, key, 100 * MIB, n_turns=6)
+    assert peak < 92 * MIB  # one more of the chunks that were lost is 16
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_large_models_that_take_turns(start, key, tmp_path):
 
 
 def check_turns(start, files, key, budget_bytes, *, n_turns):
-    """Have four clients ask both models in turn, two of them the other one first."""
+    """Have four clients ask both models in turn, two the other first; return the peak."""
     server = start(options=("--allow-anonymous-infer", "--memory", str(budget_bytes)))
     with inferonnx.Client(server.url, ca=server.ca, insecure_no_attestation=True) as owner:
         for name, (path, _) in files.items():
@@ -171,8 +171,10 @@ def check_turns(start, files, key, budget_bytes, *, n_turns):
     for client in clients:
         client.join()
     assert failed == []
-    assert server.status("VmHWM") <= budget_bytes
+    peak = server.status("VmHWM")
+    assert peak <= budget_bytes
     assert server.end() == 0
+    return peak
 
 
 def test_the_budget_is_divided_as_it_is_told(start):

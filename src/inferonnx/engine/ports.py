@@ -61,3 +61,6 @@ class Runtime(Protocol[V, B]):
 
     def weights(self, partition: Partition, buffer: B) -> list[V]:
         """Return the partition's weights as tensors over `buffer`, which is filled later."""
+
+    def copy(self, value: V) -> object:
+        """Return an output as callers get it, free of the memory that passes compute in."""

@@ -92,6 +92,7 @@ class Stream(Generic[V, B]):
         self._is_mixed = False
         self.on_event: Listener | None = None
         self.make_room: Callable[[Any], None] | None = None
+        self.judge: Callable[[Sequence[V]], InferonnxError | None] | None = None
         try:
             for i, partition in enumerate(manifest.partitions):
                 self._computations.append(self._make(i, partition))
@@ -145,19 +146,26 @@ class Stream(Generic[V, B]):
             streamed_bytes=sum(streamed),
         )
 
-    def run(self, inputs: Mapping[str, V], kind: object = None) -> list[V]:
-        """Compute the model's outputs, in the manifest's order.
+    def run(
+        self,
+        inputs: Mapping[str, V],
+        kind: object = None,
+        *,
+        names: Sequence[str] | None = None,
+    ) -> list[object]:
+        """Return copies of the model's outputs.
 
         Args:
             inputs: By name.
             kind: What the memory of a call depends on: the shapes of its inputs.
+            names: Which outputs, in this order. Default: all, in the manifest's.
 
         Raises:
             AuthenticationError: A segment is not what was sealed; nothing is returned.
             EngineError: onnxruntime fails on these inputs.
             UsageError: The stream is closed.
         """
-        call = Call(inputs, kind)
+        call = Call(inputs, self._output_names if names is None else names, kind)
         try:
             self._turns.join(call)
             if call.share:
@@ -170,7 +178,7 @@ class Stream(Generic[V, B]):
                 raise
         if call.error is not None:
             raise call.error
-        return [call.values[name] for name in self._output_names]
+        return call.results
 
     def close(self) -> None:
         """End the passes under way, wipe all weights, give memory back; again if interrupted."""
@@ -208,11 +216,13 @@ class Stream(Generic[V, B]):
                 self._bring(i)
                 for call in alive:
                     self._step(i, call)
+                    if i == len(self._partitions) - 1:
+                        self._finish(call)
                 if i == EARLY and self._once_started is not None:
                     once_started, self._once_started = self._once_started, None
                     once_started()
             for call in calls:
-                call.done = True
+                self._finish(call)  # of a model without partitions
         except InferonnxError as error:
             for call in calls:
                 if not call.done:
@@ -263,6 +273,24 @@ class Stream(Generic[V, B]):
         values.update(zip(partition.outputs, results, strict=True))
         if listener is not None:
             tell(listener, "compute", i, start)
+
+    def _finish(self, call: Call[V]) -> None:
+        """Copy the outputs of a call, before another computes.
+
+        Small ones that stay in the arena until their caller has come to copy them take
+        places out of the large ones that the next call needs: it would grow by those.
+        """
+        if call.done:
+            return
+        # Asked and not caught: an error that was raised keeps the values of its frames.
+        problem = self.judge([call.values[n] for n in call.names]) if self.judge else None
+        if problem is not None:
+            call.fail(problem)
+            return
+        try:
+            call.succeed([self._runtime.copy(call.values[name]) for name in call.names])
+        except InferonnxError as error:
+            call.fail(error)
 
 
 def _last_uses(manifest: Manifest) -> list[tuple[str, ...]]:

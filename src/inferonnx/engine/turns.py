@@ -23,7 +23,7 @@ from inferonnx.engine.ports import V
 from inferonnx.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from inferonnx.errors import InferonnxError
 
@@ -51,28 +51,38 @@ class Gate:
 
 
 class Call(Generic[V]):
-    """One caller's inputs, and then its outputs or its error.
+    """One caller's inputs, and then its results or its error.
 
     Attributes:
         inputs: What it was called with; a pass that is interrupted begins again with them.
+        names: Outputs that it wants.
         kind: What its memory depends on: equal for calls that need the same.
-        values: What is alive in its pass; in the end its outputs.
+        values: What is alive in its pass.
+        results: Copies of its outputs, in the end.
         error: Why it ended without them.
         done: Whether nobody needs to work on it any more; the last to be set.
         share: Calls of the pass that it leads, itself the first; none while it leads none.
         gate: Opened when it should look again.
     """
 
-    __slots__ = ("done", "error", "gate", "inputs", "kind", "share", "values")
+    __slots__ = ("done", "error", "gate", "inputs", "kind", "names", "results", "share", "values")
 
-    def __init__(self, inputs: Mapping[str, V], kind: object = None) -> None:
+    def __init__(self, inputs: Mapping[str, V], names: Sequence[str], kind: object = None) -> None:
         self.inputs = dict(inputs)
+        self.names = names
         self.kind = kind
         self.values: dict[str, V] = {}
+        self.results: list[object] = []
         self.error: InferonnxError | None = None
         self.done = False
         self.share: tuple[Call[V], ...] = ()
         self.gate = Gate()
+
+    def succeed(self, results: list[object]) -> None:
+        """End the call with its results; its activations go at once."""
+        self.values = {}
+        self.results = results
+        self.done = True
 
     def fail(self, error: InferonnxError) -> None:
         """End the call with an error; its activations go at once."""

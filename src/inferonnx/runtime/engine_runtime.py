@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferonnx.runtime.ort import Environment, OrtSession, Value
-from inferonnx.runtime.ort_values import borrow
+from inferonnx.runtime.ort_values import borrow, dump
 from inferonnx.runtime.process import PrivateBuffer
 
 if TYPE_CHECKING:
+    from inferonnx.runtime.ort_values import Exported
     from inferonnx.sealed import Partition
 
 
@@ -45,3 +46,7 @@ class OrtRuntime:
             )
             for weight in partition.weights
         ]
+
+    def copy(self, value: Value) -> Exported:
+        """Return a copy of a value, free of onnxruntime's memory."""
+        return dump(self._environment, value)

@@ -83,7 +83,8 @@ class PrivateBuffer:
         """Have it read as zeros, by stores: in a library OS, MADV_DONTNEED may keep the bytes.
 
         Where that has been seen to forget, a large buffer is forgotten: what of it was
-        paged out would be paged in to be overwritten, and again to be filled.
+        paged out would be paged in to be overwritten, and again to be filled. The kernel
+        zeroes its pages before anybody gets them (docs/threat-model.md); `close` overwrites.
         """
         if len(self._map) >= FORGOTTEN_BYTES and _dropping_works():
             self._map.madvise(_DONTNEED)

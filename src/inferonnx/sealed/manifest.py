@@ -158,9 +158,9 @@ class Memory:
         least_bytes: Least budget that works.
         floor_bytes: Process with everything but weights and activations.
         session_bytes: Of it, the sessions of all partitions.
-        call_bytes: What a call takes beside the one that runs: its inputs, its outputs,
-            the values that cross the widest cut or the copy of its outputs, and its part of
-            what the arena loses to them (docs/memory.md).
+        call_bytes: What a call takes beside the one that runs: its inputs, the values that
+            cross the widest cut or the copy of its outputs, and its part of what the arena
+            loses to them (docs/memory.md).
     """
 
     budget_bytes: int

@@ -72,7 +72,6 @@ class Pool:
         total_bytes: int,
         concurrency: int,
         n_rows: int = 1,
-        left_bytes: int = 0,
     ) -> None:
         """Begin with no model.
 
@@ -81,13 +80,12 @@ class Pool:
             total_bytes: What all open models together may hold.
             concurrency: Calls of one model that may run or wait inside the engine.
             n_rows: Rows of a batch or request for which a model gets memory if there is some.
-            left_bytes: What the first model that closes may leave behind in the heap.
         """
         self.concurrency = concurrency
         self.n_rows = n_rows
         self._opener = opener
         self._slots: dict[ModelId, Slot] = {}
-        self._shares = Shares(self._slots.values(), total_bytes=total_bytes, left_bytes=left_bytes)
+        self._shares = Shares(self._slots.values(), total_bytes=total_bytes)
         self._uses = count(1)
         self._turn = asyncio.Lock()  # held by who opens or closes
         self._tasks: set[asyncio.Task[None]] = set()
@@ -127,7 +125,7 @@ class Pool:
 
     @property
     def used_bytes(self) -> int:
-        """What open models may hold, and what closed ones have left behind."""
+        """What open models may hold, and what the arena keeps of closed ones."""
         return self._shares.used_bytes
 
     async def admit(self, model: ModelId, path: str, data_key: Secret) -> ModelFacts:

@@ -27,17 +27,15 @@ class Shares:
         total_bytes: What all open models together may hold.
     """
 
-    def __init__(self, slots: Collection[Slot], *, total_bytes: int, left_bytes: int = 0) -> None:
-        """Count for `slots`, which their owner changes; models that close leave `left_bytes`."""
+    def __init__(self, slots: Collection[Slot], *, total_bytes: int) -> None:
+        """Count for `slots`, which their owner changes."""
         self.total_bytes = total_bytes
-        self._left_bytes = left_bytes
         self._slots = slots
         self._arena_bytes = 0  # that it may have grown to
-        self._has_closed = False
 
     @property
     def used_bytes(self) -> int:
-        """What open models may hold, and what closed ones have left behind."""
+        """What open models may hold, and what the arena keeps of closed ones."""
         held = [slot for slot in self._slots if slot.share_bytes]
         left_over = self._arena_bytes - sum(slot.pass_bytes for slot in held)
         return sum(slot.share_bytes for slot in held) + left_over
@@ -59,15 +57,10 @@ class Shares:
             )
 
     def free(self, slot: Slot) -> int:
-        """Return the largest share that a model can be opened in now.
-
-        What closed models left behind is the next one's loss, though never of its least.
-        """
-        free = free_for(
+        """Return the largest share that a model can be opened in now."""
+        return free_for(
             slot, self._slots, total_bytes=self.total_bytes, arena_bytes=self._arena_bytes
         )
-        left = self._left_bytes if self._has_closed else 0
-        return max(free - left, min(free, slot.facts.least_bytes))
 
     def share(self, slot: Slot) -> int:
         """Return what a model gets when it is opened next."""
@@ -79,8 +72,6 @@ class Shares:
 
     def hold(self, slot: Slot, share_bytes: int, pass_bytes: int = 0) -> None:
         """Count a share; the arena grows with those that are open, and goes with the last."""
-        if slot.share_bytes and not share_bytes:
-            self._has_closed = True
         slot.share_bytes, slot.pass_bytes = share_bytes, pass_bytes
         held = [slot.pass_bytes for slot in self._slots if slot.share_bytes]
         self._arena_bytes = max(self._arena_bytes, sum(held)) if held else 0

@@ -157,6 +157,9 @@ class SummingRuntime:
     def weights(self, partition, buffer):
         return [buffer.view[w.offset : w.offset + w.n_bytes] for w in partition.weights]
 
+    def copy(self, value):
+        return value
+
 
 EXPECTED = sum((i + 1) * n for i, n in enumerate(SIZES))
 
@@ -298,6 +301,80 @@ def test_waiting_calls_share_one_pass(sealed):
     assert sorted(results) == list(range(6))
     segments = sum(-(-n // MIB) for n in SIZES)
     assert len(source.reads) == 2 * segments  # one pass for the first, one for the other five
+    stream.close()
+
+
+class CopyingRuntime(SummingRuntime):
+    """Tells what is made, and what is copied of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.order = []
+
+    def computation(self, _partition):
+        runtime = self
+
+        class Telling(Summing):
+            def run(self, inputs):
+                results = super().run(inputs)
+                runtime.order.append(("made", results[0]))
+                return results
+
+        return Telling(self)
+
+    def copy(self, value):
+        self.order.append(("copied", value))
+        if value == EXPECTED + 2:
+            raise EngineError("an output can't be copied")
+        return -value
+
+
+@pytest.mark.parametrize("slots", [1, 8])
+def test_what_a_call_gets_is_copied_before_another_computes(sealed_chain, slots):
+    runtime = CopyingRuntime()
+    stream, source, _ = opened(sealed_chain, runtime=runtime)
+    stream.place(frozenset(), slots=slots)
+    entered, gate, read = threading.Event(), threading.Event(), source.read_into
+
+    def slow(offset, view):
+        entered.set()
+        gate.wait(10)
+        read(offset, view)
+
+    source.read_into = slow
+    results = {}
+
+    def work(i):
+        try:
+            results[i] = stream.run({"v0": i})
+        except EngineError as error:
+            results[i] = error
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    threads[0].start()
+    entered.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    while stream._turns.n_waiting < 3:
+        pass
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert isinstance(results.pop(2), EngineError)
+    assert results == {i: [-i - EXPECTED] for i in (0, 1, 3)}
+    ends = [n for n, (what, value) in enumerate(runtime.order) if what == "copied"]
+    assert sorted(runtime.order[n][1] - EXPECTED for n in ends) == [0, 1, 2, 3]
+    assert all(runtime.order[n - 1] == ("made", runtime.order[n][1]) for n in ends)
+    stream.close()
+
+
+def test_only_what_is_asked_for_is_copied(sealed):
+    runtime = CopyingRuntime()
+    stream, _, _ = opened(sealed, runtime=runtime)
+    stream.place(frozenset(), slots=1)
+    assert stream.run({"v0": 5}, names=["v0", "v0"]) == [-5, -5]
+    assert [entry for entry in runtime.order if entry[0] == "copied"] == 2 * [("copied", 5)]
+    assert stream.run({"v0": 5}, names=[]) == []
     stream.close()
 
 

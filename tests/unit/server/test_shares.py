@@ -9,14 +9,14 @@ def slot(least, full):
     return Slot("path", new_key(), facts(least=least, full=full, passes=0))
 
 
-def test_what_closed_models_leave_is_the_next_ones_loss_but_never_of_its_least():
-    one, other, tight = slot(30, 200), slot(30, 200), slot(98, 200)
-    shares = Shares([one, other, tight], total_bytes=100, left_bytes=5)
+def test_the_last_model_that_closes_leaves_all_there_is_and_others_what_the_arena_keeps():
+    one, other, third = slot(30, 200), slot(30, 200), slot(30, 200)
+    shares = Shares([one, other, third], total_bytes=100)
     assert shares.free(one) == 100
-    shares.hold(one, 60)
-    assert shares.free(other) == 40
+    shares.hold(one, 40, 20)
+    shares.hold(other, 30, 10)
+    assert (shares.free(third), shares.used_bytes) == (30, 70)
     shares.hold(one, 0)
-    assert shares.free(other) == 95
-    assert shares.free(tight) == 98
-    shares.hold(one, 0)  # again is not more
-    assert shares.free(other) == 95
+    assert (shares.free(third), shares.used_bytes) == (50, 50)  # 20 of them the arena's
+    shares.hold(other, 0)
+    assert (shares.free(third), shares.used_bytes) == (100, 0)

@@ -20,9 +20,6 @@ LEAST_REQUEST_BYTES = 4 * MIB
 SLACK_BYTES = MIB
 """What heaps differ by from run to run."""
 
-LEFT_BYTES = 2 * MIB
-"""Kept from the next model once one has closed: heaps were seen to keep up to so much of it."""
-
 
 def requests_bytes(config: ServerConfig) -> int:
     """Return what requests may hold."""

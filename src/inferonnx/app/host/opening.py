@@ -288,7 +288,7 @@ def make_session(
     manifest, source, opener = opened.manifest, opened.source, opened.opener
     sealed = manifest.arena
     strategy, arena_bytes = arena or (sealed.strategy, sealed.initial_bytes)
-    drop = process.drop_clean_file_pages if page_drop else _keep_pages
+    drop = process.drop_clean_file_pages if page_drop else keep_pages
 
     def after_session(count: int) -> None:
         if count % DROP_EVERY == 0:
@@ -490,7 +490,7 @@ def _whole_budget(manifest: Manifest, share_bytes: int) -> int:
     return manifest.memory.floor_bytes - manifest.memory.session_bytes + share_bytes
 
 
-def _keep_pages() -> None:
+def keep_pages() -> None:
     """Stand in for the page drop where it is not wanted."""
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.app.host.division import LEFT_BYTES, least_budget, models_bytes, requests_bytes
+from inferonnx.app.host.division import least_budget, models_bytes, requests_bytes
 from inferonnx.app.host.serving import EngineOpener, warm_up
 from inferonnx.app.host.settings import (
     connection_limits,
@@ -134,7 +134,6 @@ class Server:
                 total_bytes=0,
                 concurrency=config.concurrency,
                 n_rows=config.max_batch,
-                left_bytes=LEFT_BYTES,
             )
             stack.push_async_callback(pool.close)
             models = Models(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferonnx.app.host.growth import growth, powers
 from inferonnx.app.host.needs import GROWTH_MARGIN_BYTES, growing_bytes
 from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import InfeasibleBudgetError, TensorError, UsageError
 from inferonnx.runtime import process
-from inferonnx.runtime.ort_values import dump, load, tensor_bytes
+from inferonnx.runtime.ort_values import load, tensor_bytes
 from inferonnx.sizes import format_size
 from inferonnx.tensors import Tensor
 
@@ -87,6 +87,7 @@ class Session:
         )
         self._growing_bytes = growing_bytes(manifest, figures.pass_bytes)
         stream.make_room = _room_maker(environment, figures)
+        stream.judge = self._judge_outputs
         self.model_id = model_id
         self.figures = figures
         self.outputs_limit_bytes: int | None = None
@@ -161,38 +162,35 @@ class Session:
             )
         values = self._checked(inputs)
         kind = Kind(tuple(map(_sizes, values.values())), self._check_sizes(values))
-        results = self._stream.run(
+        results: list[Any] = self._stream.run(
             {
                 value.name: load(self._environment, values[value.name], value.type)
                 for value in self.get_inputs()
             },
             kind,
+            names=wanted,
         )
-        by_name = dict(zip(names, results, strict=True))
-        del results
-        self._check_outputs(by_name)
-        return [self._give(dump(self._environment, by_name[name])) for name in wanted]
+        return [self._give(result) for result in results]
 
     def trim(self) -> None:
         """Give back what passes have left in the arena."""
         self._environment.trim()
 
-    def _check_outputs(self, by_name: dict[str, Value]) -> None:
-        """Refuse outputs beyond the limit before they are copied, and give them back."""
+    def _judge_outputs(self, values: Sequence[Value]) -> InfeasibleBudgetError | None:
+        """Return why outputs can't be copied, if they are beyond their limit."""
         limit = self.outputs_limit_bytes
         if limit is None:
-            return
-        held = sum(tensor_bytes(self._environment, value) for value in by_name.values())
-        if held > limit:
-            by_name.clear()
-            self.trim()
-            raise InfeasibleBudgetError(
-                f"the outputs take {format_size(held)}, and passes of this model may take "
-                f"{format_size(limit)}",
-                needed_bytes=held,
-                budget_bytes=limit,
-                hint="Open with more memory, or ask for smaller outputs.",
-            )
+            return None
+        held = sum(tensor_bytes(self._environment, value) for value in values)
+        if held <= limit:
+            return None
+        return InfeasibleBudgetError(
+            f"the outputs take {format_size(held)}, and passes of this model may take "
+            f"{format_size(limit)}",
+            needed_bytes=held,
+            budget_bytes=limit,
+            hint="Open with more memory, or ask for smaller outputs.",
+        )
 
     def _checked(self, inputs: Mapping[str, object]) -> dict[str, Exported]:
         known = [value.name for value in self.get_inputs()]

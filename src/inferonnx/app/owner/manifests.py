@@ -113,8 +113,9 @@ def _call_bytes(
     outputs: Mapping[str, Exported],
 ) -> int:
     """Return what a call takes beside the one that runs: measured, else what it may be."""
-    if measured_bytes is not None:
-        return measured_bytes + CALL_MARGIN_BYTES
+    if measured_bytes is not None:  # by callers that hold the same inputs
+        inputs = sum(map(n_bytes, sample.values()))
+        return measured_bytes + inputs + CALL_MARGIN_BYTES
     lost = max((p.activation_bytes for p in draft.partitions), default=0)
     return held_bytes(draft, sample=sample, outputs=outputs) + lost
 
@@ -124,11 +125,10 @@ def held_bytes(
 ) -> int:
     """Return what a call holds beside the one that runs.
 
-    In its pass: what crosses the widest cut, and outputs that are there already. Behind
-    it: its outputs, and the copy of them that its caller gets, while the next pass runs.
+    Until it is done what crosses the widest cut, then the copy of its outputs.
     """
     in_bytes, out_bytes = (sum(map(n_bytes, v.values())) for v in (sample, outputs))
-    return in_bytes + out_bytes + max(_widest_cut_bytes(draft), out_bytes)
+    return in_bytes + out_bytes + _widest_cut_bytes(draft)
 
 
 def _widest_cut_bytes(draft: SealDraft) -> int:

@@ -25,7 +25,11 @@ def encode_values(values: Mapping[str, Exported]) -> bytes:
 
 
 def decode_values(content: bytes) -> dict[str, Exported]:
-    """Return what `encode_values` was given; tensors may share memory with `content`."""
+    """Return what `encode_values` was given; each tensor has memory of its own.
+
+    As a part of `content` it lies where its head ends, and each call of a session would
+    copy it to where C++ wants elements: what a host reads lies there from the start.
+    """
     end = content.index(b"\n")
     reader = _Reader(memoryview(content)[end + 1 :])
     return {name: _decode(tree, reader) for name, tree in json.loads(content[:end]).items()}
@@ -57,7 +61,9 @@ def _decode(tree: Any, reader: _Reader) -> Exported:  # JSON
     if tree is None:
         return None
     if isinstance(tree, int):
-        return parse_tensor_pb(reader.take(tree))[1]
+        tensor = parse_tensor_pb(reader.take(tree))[1]
+        data = memoryview(bytearray(tensor.data))
+        return Tensor(dtype=tensor.dtype, shape=tensor.shape, data=data, strings=tensor.strings)
     if isinstance(tree, dict):
         return {key: _decode(part, reader) for key, part in tree["map"]}
     return [_decode(part, reader) for part in tree]

@@ -13,7 +13,12 @@ from onnx import TensorProto, helper
 
 import inferonnx
 from conftest import small_cnn
-from inferonnx.app.host.needs import GROWTH_MARGIN_BYTES, growing_bytes, sharing_bytes
+from inferonnx.app.host.needs import (
+    GROWTH_MARGIN_BYTES,
+    growing_bytes,
+    input_bytes,
+    sharing_bytes,
+)
 from inferonnx.app.host.opening import open_file
 from inferonnx.app.host.serving import EngineOpener
 from inferonnx.crypto import Secret
@@ -85,7 +90,8 @@ def test_calls_that_share_take_what_a_call_was_measured_to_take(opener, wide, ke
     four = opener.facts(path, secret, concurrency=4, n_rows=1)
     manifest = manifest_of(path, key)
     more = sharing_bytes(manifest, 4) - sharing_bytes(manifest, 1)
-    assert more == 3 * manifest.memory.call_bytes > 0
+    assert more == 3 * manifest.memory.call_bytes
+    assert manifest.memory.call_bytes > input_bytes(manifest)
     assert (four.pass_bytes, four.least_bytes) == (one.pass_bytes, one.least_bytes)
     assert four.full_bytes - one.full_bytes == more
 
