@@ -356,8 +356,8 @@ def _try(
         progress("sealing for a trial")
         unmeasured = manifest_of(draft, name="trial")
         write_sealed(path, draft, unmeasured, key=key.owner, suite=suite, release=0)
-        sample = sample_of(prepared.sample)
-        held = held_bytes(draft, sample=sample, outputs=sample_of(prepared.expected))
+        sample = sample_of(prepared, prepared.sample)
+        held = held_bytes(draft, sample=sample, outputs=sample_of(prepared, prepared.expected))
         share = held * max(SHARING) <= MOST_SHARED_BYTES
         for arena in ((0, planned + MIB), (1, 0), (0, planned * 5 // 4 + MIB)):
             progress("measuring a pass")
@@ -387,7 +387,7 @@ def margin_bytes(prepared: Prepared) -> int:
     inputs while it still holds the last.
     """
     is_open = any(not isinstance(axis, int) for v in prepared.inputs for axis in v.shape or (None,))
-    inputs = sum(map(n_bytes, sample_of(prepared.sample).values()))
+    inputs = sum(map(n_bytes, sample_of(prepared, prepared.sample).values()))
     return MARGIN_BYTES + (OPEN_MARGIN_BYTES if is_open else 0) + inputs
 
 
@@ -476,8 +476,9 @@ def _infeasible(planned: PlannedModel, budget: int) -> InfeasibleBudgetError:
     )
 
 
-def sample_of(values: Mapping[str, object]) -> dict[str, Exported]:
-    """Return a sample of arrays as tensors."""
+def sample_of(prepared: Prepared, values: Mapping[str, object]) -> dict[str, Exported]:
+    """Return inputs or outputs of a model, arrays as onnxruntime gives them, as tensors."""
     from inferonnx.app.host.values import exported
 
-    return {name: exported(value) for name, value in values.items()}
+    kinds = {name: kind for name, kind, _ in (*prepared.inputs, *prepared.outputs)}
+    return {name: exported(value, kinds[name]) for name, value in values.items()}

@@ -122,18 +122,18 @@ def seal(
             scratch=folder,
             progress=progress,
         )
-        known = sample_of(prepared.expected)
+        known = sample_of(prepared, prepared.expected)
         whole = known
         if chain is not None and model is not None:
             progress("running the whole model")
-            whole = sample_of(PlainModel(model).run(prepared.sample))
+            whole = sample_of(prepared, PlainModel(model).run(prepared.sample))
         difference = compare(whole, planned.trial.outputs)
         check_agreement(difference)
         manifest = manifest_of(
             planned.draft,
             name=name,
             measured=measured_by(planned, planned.plan.budget_bytes),
-            sample=sample_of(prepared.sample),
+            sample=sample_of(prepared, prepared.sample),
             outputs=known,
         )
         model_id = write_sealed(

@@ -66,6 +66,40 @@ def test_an_output_that_is_listed_twice_is_returned_twice(key_path, tmp_path):
     assert inferonnx.verify(model, sealed, key=key).within
 
 
+@pytest.mark.parametrize("keys", ["string", "int64"])
+def test_maps_go_in_and_come_out(keys, key_path, tmp_path):
+    """As onnxruntime's Python package has them: dicts of plain numbers."""
+    weight = np.random.default_rng(0).standard_normal((30, 30)).astype(np.float32)
+    names = [f"word {i:02}" if keys == "string" else i * 7 for i in range(30)]
+    number = TensorProto.STRING if keys == "string" else TensorProto.INT64
+    kind = helper.make_map_type_proto(number, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    vectorizer, zipmap = (
+        helper.make_node(op, [x], [y], domain="ai.onnx.ml", **{f"{before}{keys}{behind}": names})
+        for op, x, y, before, behind in (
+            ("DictVectorizer", "m", "v", "", "_vocabulary"),
+            ("ZipMap", "p", "y", "classlabels_", "s"),
+        )
+    )
+    graph = helper.make_graph(
+        [vectorizer, helper.make_node("MatMul", ["v", "w"], ["p"]), zipmap],
+        "words",
+        [helper.make_value_info("m", kind)],
+        [helper.make_value_info("y", helper.make_sequence_type_proto(kind))],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    model, sealed = tmp_path / "m.onnx", tmp_path / "m.sealed"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), model)
+    key, sample = inferonnx.Key.load(key_path), {"m": {names[3]: 2.0, names[7]: -1}}
+    (plain,) = onnxruntime.InferenceSession(model).run(None, sample)
+    inferonnx.seal(model, sealed, key=key, memory="85MiB", sample=sample)
+    with inferonnx.open(sealed, key=key, memory="8GiB") as session:
+        (mine,) = session.run(None, sample)
+    assert [list(row) for row in mine] == [list(row) for row in plain] == [names]
+    assert list(mine[0].values()) == pytest.approx(list(plain[0].values()), rel=1e-5)
+    assert inferonnx.verify(model, sealed, key=key, samples=[sample]).within
+
+
 @pytest.fixture
 def folder(cnn, tmp_path):
     """A model with external data in two folders, and links to all of it."""
