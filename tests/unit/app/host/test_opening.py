@@ -1,3 +1,4 @@
+import gc
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 import inferonnx
 from inferonnx.app import ModelPin, ReleasePin
+from inferonnx.app.host import opening
 from inferonnx.app.host.opening import open_unplanned
 from inferonnx.app.host.values import check_declared, exported
 from inferonnx.errors import (
@@ -21,7 +23,7 @@ from inferonnx.errors import (
     TensorError,
     UsageError,
 )
-from inferonnx.sealed import ValueInfo
+from inferonnx.sealed import Manifest, ValueInfo
 from inferonnx.tensors import Tensor
 
 PLENTY = "4GiB"
@@ -339,6 +341,27 @@ def test_a_budget_that_nothing_streams_into_is_kept_too(key, tmp_path):
         held = session.figures.floor_bytes
     with pytest.raises(InfeasibleBudgetError):
         inferonnx.open(tmp_path / "relu.sealed", key=key, memory=held // 2)
+
+
+@pytest.mark.parametrize("way", ["open", "open_beside", "open_unplanned"])
+def test_the_opened_manifest_goes_before_the_floor_is_measured(way, sealed_cnn, key, monkeypatch):
+    """Else its skeletons, several MiB of large models, would be kept from the weights."""
+    left = []
+    place = opening._place
+
+    def look(*arguments, **more):
+        gc.collect()
+        left.extend(m for m in gc.get_objects() if isinstance(m, Manifest) and m.tags)
+        return place(*arguments, **more)
+
+    monkeypatch.setattr(opening, "_place", look)
+    more = {
+        "open": {"memory": PLENTY},
+        "open_beside": {"share_bytes": 1 << 32, "concurrency": 1},
+        "open_unplanned": {},
+    }[way]
+    getattr(opening, way)(str(sealed_cnn), key=key, **more).close()
+    assert not left
 
 
 def test_a_pin_may_be_text(sealed_cnn, key):
