@@ -184,14 +184,18 @@ def _seal(options: argparse.Namespace) -> int:
         f"a pass       {planned.latency_s * 1e3:.1f} ms predicted, "
         f"{format_size(plan.streamed_bytes)} streamed"
     )
-    print(
-        f"difference   {report.difference.absolute:.3g} at most from plain onnxruntime"
-        if not report.difference.exact
-        else "difference   none: bit for bit what plain onnxruntime computes"
-    )
+    print(f"difference   {_difference(report)}")
     for note in planned.prepared.notes:
         print(f"note: {note}", file=sys.stderr)
     return ExitCode.DONE
+
+
+def _difference(report: SealReport) -> str:
+    if not report.planned.prepared.repeatable:
+        return "not judged: the model draws random numbers"
+    if report.difference.exact:
+        return "none: bit for bit what plain onnxruntime computes"
+    return f"{report.difference.absolute:.3g} at most from plain onnxruntime"
 
 
 def _facts(report: SealReport, options: argparse.Namespace) -> dict[str, object]:

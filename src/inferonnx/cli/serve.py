@@ -60,9 +60,13 @@ def add_parser(verbs: Verbs, name: str) -> None:
 
 def _add_flag(parser: argparse.ArgumentParser, setting: Setting) -> None:
     if setting.kind is SWITCH:
-        stores = "store_false" if setting.flag.startswith("--no-") else "store_true"
+        off = setting.flag.startswith("--no-")
         parser.add_argument(
-            setting.flag, dest=setting.field, action=stores, default=None, help=setting.meaning
+            setting.flag,
+            dest=setting.field,
+            action="store_false" if off else "store_true",
+            default=None,
+            help=f"without this flag: {setting.meaning}" if off else setting.meaning,
         )
         return
     several: dict[str, Any] = {"nargs": "+"} if type(setting.default) is tuple else {}

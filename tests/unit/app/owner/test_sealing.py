@@ -7,6 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import inferonnx
+from inferonnx.app.host.checking import NO_VECTOR, check
+from inferonnx.cli import main
 from inferonnx.errors import UsageError
 
 
@@ -98,6 +100,34 @@ def test_maps_go_in_and_come_out(keys, key_path, tmp_path):
     assert [list(row) for row in mine] == [list(row) for row in plain] == [names]
     assert list(mine[0].values()) == pytest.approx(list(plain[0].values()), rel=1e-5)
     assert inferonnx.verify(model, sealed, key=key, samples=[sample]).within
+
+
+def test_a_model_that_draws_random_numbers_is_sealed_and_runs(key_path, tmp_path, capsys):
+    """Its answers differ from plain onnxruntime's, as those of two runs do."""
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("RandomNormalLike", ["x"], ["r"]),
+            helper.make_node("MatMul", ["r", "w"], ["y"]),
+        ],
+        "dice",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model, sealed = tmp_path / "m.onnx", tmp_path / "m.sealed"
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), model)
+    assert main(["seal", str(model), "-o", str(sealed), "--key", str(key_path)]) == 0
+    shown = capsys.readouterr()
+    assert "not judged: the model draws random numbers" in shown.out
+    assert "note: the model draws random numbers" in shown.err
+    key = inferonnx.Key.load(key_path)
+    with inferonnx.open(sealed, key=key, memory="8GiB") as session:
+        first, second = (session.run(None, {"x": weight[:1]})[0] for _ in range(2))
+    assert np.isfinite(first).all()
+    assert not np.array_equal(first, second)
+    assert check(str(sealed), key=key, run=True)["check_vector"] == NO_VECTOR
 
 
 @pytest.fixture
