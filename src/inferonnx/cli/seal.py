@@ -77,8 +77,9 @@ def add_parser(verbs: Verbs, name: str) -> None:
         choices=("native", "generic", "avx2"),
         metavar="TARGET",
         default="native",
-        help="native: machines with this one's CPU layout; generic: any machine; avx2: the "
-        "8-channel layout (default: native)",
+        help="native: machines with this one's CPU layout; generic: any machine, no "
+        "layout of one CPU; avx2: the 8-channel layout, which only a machine with AVX2 and without "
+        "AVX-512 can make: others are refused (default: native)",
     )
     add_json(parser)
     parser.set_defaults(run=_seal)
