@@ -46,7 +46,8 @@ def add_parser(verbs: Verbs, name: str) -> None:
         "-o",
         "--output",
         metavar="FILE",
-        help="write outputs: .npz or .npy; of several samples a new folder of .npz",
+        help="write outputs: .npz; .npy or .pb for one output; of several samples a new "
+        "folder of .npz",
     )
     parser.add_argument(
         "--version", metavar="V", type=positive, help="default: the newest that is ready"

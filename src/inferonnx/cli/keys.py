@@ -10,8 +10,9 @@ from inferonnx.app.host.keys import Key
 from inferonnx.cli.options import add_passphrase, check_outputs, verb
 from inferonnx.cli.printing import printable
 from inferonnx.errors import ExitCode, KeyFileError, UsageError
-from inferonnx.runtime.files import read_file
+from inferonnx.runtime.files import read_file, read_key_file
 from inferonnx.runtime.whole_files import check_output
+from inferonnx.sealed import is_protected
 
 if TYPE_CHECKING:
     import argparse
@@ -83,6 +84,12 @@ def _keygen(options: argparse.Namespace) -> int:
         "the public key.",
         file=sys.stderr,
     )
+    if options.old and passphrase is None and is_protected(read_key_file(options.old)):
+        print(
+            f"note: {printable(options.old)} has a passphrase, and {printable(options.output)} has "
+            "none: --passphrase gives it one",
+            file=sys.stderr,
+        )
     return ExitCode.DONE
 
 

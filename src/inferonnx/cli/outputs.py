@@ -25,7 +25,7 @@ class Outputs:
         """Refuse a place that can't hold them, before the model is opened.
 
         Args:
-            path: `.npz` or `.npy` for one sample, a folder to be made for several;
+            path: `.npz`, `.npy` or `.pb` for one sample, a folder to be made for several;
                 None writes nothing.
             n_samples: How many there will be.
             shows: Print a line for each output.

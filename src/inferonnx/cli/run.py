@@ -59,7 +59,8 @@ def add_parser(verbs: Verbs, name: str) -> None:
         "-o",
         "--output",
         metavar="FILE",
-        help="write outputs: .npz or .npy; of several samples a new folder of .npz",
+        help="write outputs: .npz; .npy or .pb for one output; of several samples a new "
+        "folder of .npz",
     )
     add_memory(parser, None, "default: the budget of seal; more keeps more resident")
     parser.add_argument(

@@ -77,8 +77,9 @@ def add_parser(verbs: Verbs, name: str) -> None:
         choices=("native", "generic", "avx2"),
         metavar="TARGET",
         default="native",
-        help="native: machines with this one's CPU layout; generic: any machine; avx2: the "
-        "8-channel layout (default: native)",
+        help="native: machines with this one's CPU layout; generic: any machine, no "
+        "layout of one CPU; avx2: the 8-channel layout, which only a machine with AVX2 and without "
+        "AVX-512 can make: others are refused (default: native)",
     )
     add_json(parser)
     parser.set_defaults(run=_seal)
@@ -184,14 +185,18 @@ def _seal(options: argparse.Namespace) -> int:
         f"a pass       {planned.latency_s * 1e3:.1f} ms predicted, "
         f"{format_size(plan.streamed_bytes)} streamed"
     )
-    print(
-        f"difference   {report.difference.absolute:.3g} at most from plain onnxruntime"
-        if not report.difference.exact
-        else "difference   none: bit for bit what plain onnxruntime computes"
-    )
+    print(f"difference   {_difference(report)}")
     for note in planned.prepared.notes:
         print(f"note: {note}", file=sys.stderr)
     return ExitCode.DONE
+
+
+def _difference(report: SealReport) -> str:
+    if not report.planned.prepared.repeatable:
+        return "not judged: the model draws random numbers"
+    if report.difference.exact:
+        return "none: bit for bit what plain onnxruntime computes"
+    return f"{report.difference.absolute:.3g} at most from plain onnxruntime"
 
 
 def _facts(report: SealReport, options: argparse.Namespace) -> dict[str, object]:

@@ -97,7 +97,9 @@ def _read(path: str) -> tuple[ModelProto, int]:
                 f"{path!r} is not a file", where=path, hint="Give the path of an .onnx file."
             )
         if status.st_size == 0:
-            raise ModelError(f"{path!r} is empty", where=path)
+            raise ModelError(
+                f"{path!r} is empty", where=path, hint="Was it downloaded or exported to its end?"
+            )
         with (
             open(path, "rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
@@ -105,7 +107,9 @@ def _read(path: str) -> tuple[ModelProto, int]:
         ):
             return _parse(path, content), len(content)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ModelError(f"there is no file {path!r}", where=path) from error
+        raise ModelError(
+            f"there is no file {path!r}", where=path, hint="Is the path right?"
+        ) from error
     except OSError as error:
         raise UnavailableError(f"{path!r} can't be read: {error.strerror}", where=path) from error
 

@@ -85,7 +85,9 @@ def _tensor(
 ) -> np.ndarray[Any, Any]:
     if name not in shapes:
         raise ModelError(
-            f"no value can be made up for input {name!r} of type {kind}", hint="Give --input."
+            f"no value can be made up for input {name!r} of type {kind}",
+            hint="Verify it from Python, with samples of yours: "
+            "inferonnx.verify(model, path, key=key, samples=[...]).",
         )
     dtype = DType.of_type(kind)
     if dtype is DType.STRING:

@@ -154,11 +154,11 @@ def measured_model(
     measured = count(draft, sample, uncuttable=uncuttable)
     # Below this, sealing would refuse; some operators are less exact with packed weights
     # and must have them as constants to give the same answer.
-    if differing(measured.outputs, expected, NODE_TOLERANCE):
-        if _draws_random_numbers(draft):
-            found.append("the model draws random numbers: its answers can't be compared")
-        else:
-            measured = _mended(draft, sample, expected, uncuttable, found)
+    repeatable = not _draws_random_numbers(draft)
+    if not repeatable:
+        found.append("the model draws random numbers: its answers can't be compared")
+    elif differing(measured.outputs, expected, NODE_TOLERANCE):
+        measured = _mended(draft, sample, expected, uncuttable, found)
     say("measuring times")
     time_nodes(draft, sample, measured, uncuttable=uncuttable)
     found += _kept_whole(draft, measured, uncuttable)
@@ -170,6 +170,7 @@ def measured_model(
         inputs=inputs,
         outputs=outputs,
         rows_independent=rows.independent and are_free([v.shape for v in (*inputs, *outputs)]),
+        repeatable=repeatable,
         metadata=metadata,
         notes=tuple(found),
         uncuttable=uncuttable,

@@ -72,6 +72,8 @@ class Prepared:
         outputs: The model's outputs, in order.
         rows_independent: Whether the first axis is a batch whose rows were seen to be computed
             as each is alone; False where that was not tried.
+        repeatable: Whether the same input gives the same answer; False where random numbers
+            are drawn without a seed.
         metadata: The model's own metadata.
         notes: What was treated specially, one sentence each.
         uncuttable: Cuts that must not be made.
@@ -86,6 +88,7 @@ class Prepared:
     inputs: tuple[Signature, ...]
     outputs: tuple[Signature, ...]
     rows_independent: bool
+    repeatable: bool
     metadata: dict[str, str]
     notes: tuple[str, ...]
     uncuttable: frozenset[int]

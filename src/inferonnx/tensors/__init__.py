@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from inferonnx.tensors.convert import as_tensor
     from inferonnx.tensors.npy import encode_npy, npy_pieces, parse_npy
     from inferonnx.tensors.npz import encode_npz, npz_pieces, parse_npz
-    from inferonnx.tensors.proto import encode_tensor_pb, parse_tensor_pb
+    from inferonnx.tensors.proto import encode_tensor_pb, parse_tensor_pb, tensor_pb_pieces
     from inferonnx.tensors.validate import validate
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "parse_npy",
     "parse_npz",
     "parse_tensor_pb",
+    "tensor_pb_pieces",
     "validate",
 ]
 
@@ -45,6 +46,7 @@ _HOMES = {
     "parse_npy": "npy",
     "parse_npz": "npz",
     "parse_tensor_pb": "proto",
+    "tensor_pb_pieces": "proto",
     "validate": "validate",
 }
 

@@ -115,6 +115,11 @@ def parse_tensor_pb(data: bytes | memoryview) -> tuple[str, Tensor]:
 
 def encode_tensor_pb(name: str, tensor: Tensor) -> bytes:
     """Return the bytes of a TensorProto, with raw elements, as onnx's own helper makes it."""
+    return b"".join(tensor_pb_pieces(name, tensor))
+
+
+def tensor_pb_pieces(name: str, tensor: Tensor) -> list[bytes | memoryview]:
+    """Return the bytes of `encode_tensor_pb` in pieces; elements stay where they lie."""
     pieces: list[bytes | memoryview] = [encode_number(_DIMS, size) for size in tensor.shape]
     pieces.append(encode_number(_DATA_TYPE, tensor.dtype))
     if tensor.strings is not None:
@@ -128,7 +133,7 @@ def encode_tensor_pb(name: str, tensor: Tensor) -> bytes:
             raise TensorError(f"{name!r:.80} can't name a tensor") from error
     if tensor.strings is None:
         pieces += encode_bytes(_RAW, [tensor.data])
-    return b"".join(pieces)
+    return pieces
 
 
 class _Fields:

@@ -51,7 +51,9 @@ def test_a_passphrase_is_the_first_line_of_its_file(text, protected, tmp_path, c
             *("--from-passphrase-file", str(tmp_path / "old")),
         ]
     )
-    assert code == 0, capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    assert "has a passphrase, and" in shown.err  # who renews a protected key may expect another
     assert Key.load(new).public_key == Key.load(protected, passphrase="old word").public_key
 
 

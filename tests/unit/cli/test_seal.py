@@ -93,3 +93,10 @@ def test_without_figures_of_memory_nothing_is_planned(cnn, key_path, tmp_path, i
     assert done.returncode == ExitCode.UNAVAILABLE, done.stderr
     assert "does not tell how much memory a process takes" in done.stderr
     assert not (tmp_path / "m.sealed").exists()
+
+
+def test_help_says_which_machine_makes_avx2(capsys):
+    with pytest.raises(SystemExit):
+        main(["seal", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "only a machine with AVX2 and without AVX-512" in shown

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 from inferonnx.errors import TensorError, UsageError
 from inferonnx.runtime.files import read_file, translate
 from inferonnx.runtime.whole_files import whole_file
-from inferonnx.tensors import npy_pieces, npz_pieces, parse_npy, parse_npz, parse_tensor_pb
+from inferonnx.tensors import (
+    npy_pieces,
+    npz_pieces,
+    parse_npy,
+    parse_npz,
+    parse_tensor_pb,
+    tensor_pb_pieces,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -91,7 +98,7 @@ def check_destination(path: str, *, n_samples: int, output_types: Sequence[str])
     """Refuse a destination that can't hold the outputs, before they are computed.
 
     Args:
-        path: A `.npz` or `.npy` for one sample, a folder to be made for several.
+        path: A `.npz`, `.npy` or `.pb` for one sample, a folder to be made for several.
         n_samples: How many there are.
         output_types: Of the model's outputs, such as "tensor(float)"; empty when not
             known yet.
@@ -105,22 +112,24 @@ def check_destination(path: str, *, n_samples: int, output_types: Sequence[str])
                 f"{path!r} holds the outputs of one sample, and there are {n_samples}",
                 hint="Give the name of a folder: 0.npz, 1.npz, ... are written into it.",
             )
-    elif not path.endswith((".npz", ".npy")):
-        raise UsageError(f"{path!r} is neither .npz nor .npy", hint="Give it one of these endings.")
-    elif path.endswith(".npy") and len(output_types) > 1:
+    elif not path.endswith(_SUFFIXES):
+        raise UsageError(
+            f"{path!r} is neither .npz nor .npy nor .pb", hint="Give it one of these endings."
+        )
+    elif not path.endswith(".npz") and len(output_types) > 1:
         raise UsageError(
             f"{path!r} holds one tensor, and there are {len(output_types)}", hint="Write an .npz."
         )
     other = [kind for kind in output_types if not kind.startswith("tensor(")]
     if other:
         raise UsageError(
-            f"an output of the model is a {other[0]}, which .npz files can't hold",
+            f"an output of the model is a {other[0]}, which no such file can hold",
             hint="Use the Python API for this model.",
         )
 
 
 def save_outputs(path: str, outputs: Mapping[str, Tensor], *, inputs: Sequence[str] = ()) -> None:
-    """Write tensors to `path`: `.npz`, or `.npy` when there is one of them.
+    """Write tensors to `path`: `.npz`, or `.npy` or TensorProto `.pb` when there is one of them.
 
     They are written from where they lie: no second copy is made.
 
@@ -138,8 +147,10 @@ def save_outputs(path: str, outputs: Mapping[str, Tensor], *, inputs: Sequence[s
     with whole_file(path, inputs=inputs) as file:
         if path.endswith(".npz"):
             file.writelines(npz_pieces(outputs))
-        else:
-            file.writelines(npy_pieces(next(iter(outputs.values()))))
+            return
+        ((name, tensor),) = outputs.items()
+        as_pb = path.endswith(".pb")
+        file.writelines(tensor_pb_pieces(name, tensor) if as_pb else npy_pieces(tensor))
 
 
 def _listed(folder: str) -> list[str]:

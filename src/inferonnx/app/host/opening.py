@@ -35,7 +35,7 @@ from inferonnx.sealed import (
 from inferonnx.sizes import MIB, format_size, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from inferonnx.app.host.keys import DataKey, Key
     from inferonnx.runtime.ort import Value
@@ -162,18 +162,16 @@ def open(  # noqa: A001 - the name that users of files and archives know
     if as_numpy:
         as_numpy = _has_numpy()  # before anything is measured: it counts as floor
     peak_before = process.peak_resident_bytes() or 0
-    opened = open_file(
-        os.fspath(path), key=key, pin=parse_pin(pin) if isinstance(pin, str) else pin
-    )
-    sealed_for = opened.manifest.memory.budget_bytes
+    budget = None if memory is None else parse_size(memory)
+    pin = parse_pin(pin) if isinstance(pin, str) else pin
     return make_session(
-        opened,
+        open_file(os.fspath(path), key=key, pin=pin),
         threads or process.cores(),
         spin=spin,
         arena=None,
         as_numpy=as_numpy,
         page_drop=page_drop,
-        budget=sealed_for if memory is None else parse_size(memory),
+        budget_of=lambda manifest: manifest.memory.budget_bytes if budget is None else budget,
         concurrency=max(1, concurrency),
         start_s=start,
         peak_before=peak_before,
@@ -208,7 +206,7 @@ def open_unplanned(
         arena=arena,
         as_numpy=False,
         page_drop=page_drop,
-        budget=None,
+        budget_of=lambda _: None,
         concurrency=concurrency,
         start_s=start,
         peak_before=0,
@@ -246,15 +244,14 @@ def open_beside(
         arena_limit_bytes: Most that passes and sessions of all models may hold together.
     """
     start = time.perf_counter()
-    opened = open_file(path, key=key, pin=pin)
     return make_session(
-        opened,
+        open_file(path, key=key, pin=pin),
         threads or process.cores(),
         spin=spin,
         arena=None,
         as_numpy=False,
         page_drop=page_drop,
-        budget=_whole_budget(opened.manifest, share_bytes),
+        budget_of=lambda manifest: _whole_budget(manifest, share_bytes),
         share_bytes=share_bytes,
         concurrency=concurrency,
         start_s=start,
@@ -272,7 +269,7 @@ def make_session(
     arena: tuple[int, int] | None,
     as_numpy: bool,
     page_drop: bool,
-    budget: int | None,
+    budget_of: Callable[[Manifest], int | None],
     concurrency: int,
     start_s: float,
     peak_before: int,
@@ -283,9 +280,11 @@ def make_session(
     """Make a session of an open file; whatever fails, nothing stays open.
 
     Library pages are dropped whenever a step has brought in pages that the next
-    one does not need: of the interpreter's start, of onnxruntime's, of the probe.
+    one does not need: of the interpreter's start, of onnxruntime's, of the probe. The
+    opened manifest goes once sessions are made of it: no caller may hold `opened`.
     """
     manifest, source, opener = opened.manifest, opened.source, opened.opener
+    budget = budget_of(manifest)
     sealed = manifest.arena
     strategy, arena_bytes = arena or (sealed.strategy, sealed.initial_bytes)
     drop = process.drop_clean_file_pages if page_drop else keep_pages

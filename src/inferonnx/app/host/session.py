@@ -142,7 +142,8 @@ class Session:
         Args:
             output_names: Which outputs to return, in this order; None for all.
             inputs: By name: numpy arrays, or anything with the array interface,
-                DLPack or a buffer; lists and dicts of those for sequences and maps.
+                DLPack or a buffer; lists and dicts of those for sequences and maps, whose
+                values may be plain numbers.
 
         Returns:
             numpy arrays where numpy is installed and wanted, `Tensor` otherwise.
@@ -206,7 +207,7 @@ class Session:
                 raise TensorError(
                     f"input {declared.name!r} is missing", hint=f"It has: {', '.join(known)}."
                 )
-            values[declared.name] = exported(inputs[declared.name])
+            values[declared.name] = exported(inputs[declared.name], declared.type)
             check_declared(declared, values[declared.name])
         return values
 

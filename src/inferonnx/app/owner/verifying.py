@@ -49,24 +49,31 @@ def verify(
     total = Difference()
     plain = PlainModel(model)
     with open_unplanned(os.fspath(path), key=key) as session:  # every block is streamed
+        if set(plain.input_names) != {value.name for value in session.get_inputs()}:
+            raise _others("inputs")
         chosen: Sequence[Mapping[str, object]] = samples or [
             plain.made_up(session.planned_shapes, seed=seed) for seed in range(n_samples)
         ]
+        kinds = {value.name: value.type for value in session.get_outputs()}
         names = [value.name for value in session.get_outputs()]
         for number, sample in enumerate(chosen, 1):
             progress(f"sample {number} of {len(chosen)}")
             known = plain.run(sample)
             if list(known) != list(dict.fromkeys(names)):  # one may be listed twice
-                raise DifferenceError(
-                    "model and sealed file have outputs of other names",
-                    hint="Was it sealed from this model?",
-                )
+                raise _others("outputs")
             mine: dict[str, Exported] = dict(
                 zip(names, session.run(None, sample), strict=True)  # type: ignore[arg-type]
             )
-            total = total.joined(compare({n: exported(v) for n, v in known.items()}, mine))
+            theirs = {name: exported(value, kinds[name]) for name, value in known.items()}
+            total = total.joined(compare(theirs, mine))
     if not total.n_values and total.within:
         raise UsageError(
             "nothing was compared: all outputs are empty", hint="Give other inputs with --input."
         )
     return total
+
+
+def _others(what: str) -> DifferenceError:
+    return DifferenceError(
+        f"model and sealed file have {what} of other names", hint="Was it sealed from this model?"
+    )

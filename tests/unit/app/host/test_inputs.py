@@ -1,6 +1,7 @@
 import tracemalloc
 
 import numpy as np
+import onnx
 import pytest
 from onnx import numpy_helper
 
@@ -124,11 +125,16 @@ def test_outputs_come_back(tmp_path, arrays):
             np.testing.assert_array_equal(saved[name], array)
     save_outputs(str(tmp_path / "o.npy"), {"left": tensors["left"]})
     np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), arrays["left"])
-    with pytest.raises(UsageError, match="holds one tensor"):
-        save_outputs(str(tmp_path / "p.npy"), tensors)
+    save_outputs(str(tmp_path / "o.pb"), {"left": tensors["left"]})
+    proto = onnx.load_tensor(tmp_path / "o.pb")
+    assert proto.name == "left"
+    np.testing.assert_array_equal(numpy_helper.to_array(proto), arrays["left"])
+    for name in ("p.npy", "p.pb"):
+        with pytest.raises(UsageError, match="holds one tensor"):
+            save_outputs(str(tmp_path / name), tensors)
     with pytest.raises(UsageError, match=r"neither .npz nor .npy"):
         save_outputs(str(tmp_path / "p.csv"), tensors)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["o.npy", "o.npz"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["o.npy", "o.npz", "o.pb"]
 
 
 def test_the_bytes_are_those_of_numpy(tmp_path, arrays):
@@ -139,7 +145,7 @@ def test_the_bytes_are_those_of_numpy(tmp_path, arrays):
     assert (tmp_path / "o.npy").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["o.npz", "o.npy"])
+@pytest.mark.parametrize("name", ["o.npz", "o.npy", "o.pb"])
 def test_writing_makes_no_second_copy(tmp_path, name):
     array = np.ones(1 << 22, np.float32)  # 16 MiB
     tensor = as_tensor(array)
@@ -173,6 +179,7 @@ FLOAT, SEQUENCE = "tensor(float)", "seq(tensor(float))"
         ("o", 1, [], "neither"),
         ("o.csv", 1, [FLOAT], "neither"),
         ("o.npy", 1, [FLOAT, FLOAT], "one tensor"),
+        ("o.pb", 1, [FLOAT, FLOAT], "one tensor"),
         ("o.npz", 1, [FLOAT, SEQUENCE], "seq"),
         ("o.npz", 2, [FLOAT], "of one sample"),
         ("o", 2, [SEQUENCE], "seq"),
@@ -189,6 +196,7 @@ def test_destinations_that_can_not_hold_outputs_are_refused(path, n_samples, typ
         ("o.npz", 1, []),
         ("o.npz", 1, [FLOAT, FLOAT]),
         ("o.npy", 1, [FLOAT]),
+        ("o.pb", 1, [FLOAT]),
         ("o", 2, [FLOAT, FLOAT]),
     ],
 )

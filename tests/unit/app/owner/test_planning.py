@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -54,10 +57,6 @@ def test_the_predicted_peak_is_the_measured_one(cnn, key_path, image, tmp_path, 
         main(["seal", str(cnn), "-o", str(tmp_path / "m"), "--key", str(key_path), "--json"]) == 0
     )
     predicted = json.loads(capsys.readouterr().out)["predicted_peak_bytes"]
-    import os
-    import subprocess
-    import sys
-
     np.savez(tmp_path / "in.npz", image=image)
     done = subprocess.run(
         [
@@ -109,6 +108,24 @@ def test_the_least_budget_works_and_less_does_not(cnn, key_path, tmp_path):
     with pytest.raises(InfeasibleBudgetError):
         inferonnx.seal(cnn, tmp_path / "n", key=key, memory=least - 4 * MIB)
     assert not (tmp_path / "n").exists()
+
+
+def test_a_file_runs_at_the_least_budget_that_it_tells(wide, key_path, tmp_path, capsys):
+    path, where = str(tmp_path / "m"), ["--key", str(key_path)]
+    assert main(["seal", str(wide), "-o", path, *where, "--memory", "64MiB", "--json"]) == 0
+    least = json.loads(capsys.readouterr().out)["least_bytes"]
+    np.save(tmp_path / "in.npy", np.ones((1, 1024), np.float32))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "inferonnx", "run", path, *where, "--json"),
+            *("--input", str(tmp_path / "in.npy"), "--memory", str(least), "--repeat", "3"),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["peak_rss_bytes"] <= least
 
 
 PARTS = ("floor", "session", "buffer", "resident", "activation")

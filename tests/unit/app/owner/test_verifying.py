@@ -32,11 +32,15 @@ def test_samples_of_the_caller_are_compared(cnn, sealed_cnn, key, image):
     assert told == ["sample 1 of 2", "sample 2 of 2"]
 
 
-def test_a_model_with_other_outputs_is_refused(cnn, sealed_cnn, key, tmp_path):
+@pytest.mark.parametrize("what", ["inputs", "outputs"])
+def test_another_model_is_refused(what, cnn, sealed_cnn, key, tmp_path):
     model = onnx.load(cnn)
-    model.graph.node[-1].output[0] = model.graph.output[0].name = "other"
+    if what == "outputs":
+        model.graph.node[-1].output[0] = model.graph.output[0].name = "other"
+    else:
+        model.graph.node[0].input[0] = model.graph.input[0].name = "other"
     onnx.save(model, tmp_path / "other.onnx")
-    with pytest.raises(DifferenceError, match="other names") as caught:
+    with pytest.raises(DifferenceError, match=f"{what} of other names") as caught:
         verify(tmp_path / "other.onnx", sealed_cnn, key=key)
     assert caught.value.hint
 
