@@ -47,7 +47,7 @@ def test_what_ends_too_early_is_refused(compress, n):
 
 
 @pytest.mark.parametrize("compress", BOTH)
-@pytest.mark.parametrize("behind", [b"x", b"\0", gzip.compress(b"second member")])
+@pytest.mark.parametrize("behind", [b"x", b"\0", gzip.compress(b"second member", mtime=0)])
 @pytest.mark.parametrize("cut", [False, True])
 def test_what_goes_on_is_refused(compress, behind, cut):
     data = compress(b"tensor")
