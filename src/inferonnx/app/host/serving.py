@@ -153,7 +153,7 @@ class ServedModel:
     def __init__(self, session: Session) -> None:
         """Wrap an open session."""
         self._session = session
-        session.outputs_limit_bytes = self.residency.pass_bytes
+        session.limit_outputs(self.residency.pass_bytes)
 
     @property
     def residency(self) -> Residency:

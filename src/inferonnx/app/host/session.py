@@ -61,8 +61,6 @@ class Session:
     Attributes:
         figures: What it holds and streams.
         model_id: Identity of the sealed model: 64 hexadecimal digits.
-        outputs_limit_bytes: Most that the outputs of a call may take; None is no limit. Numbers
-            in the inputs may say how large they are, which no check of shapes sees.
     """
 
     def __init__(
@@ -87,10 +85,8 @@ class Session:
         )
         self._growing_bytes = growing_bytes(manifest, figures.pass_bytes)
         stream.make_room = _room_maker(environment, figures)
-        stream.judge = self._judge_outputs
         self.model_id = model_id
         self.figures = figures
-        self.outputs_limit_bytes: int | None = None
 
     def __enter__(self) -> Self:
         """Return the session, which `with` closes."""
@@ -173,25 +169,16 @@ class Session:
         )
         return [self._give(result) for result in results]
 
+    def limit_outputs(self, n_bytes: int) -> None:
+        """Have calls refused whose outputs take more, before they are copied.
+
+        Numbers in the inputs may say how large they are, which no check of shapes sees.
+        """
+        self._stream.judge = _output_judge(self._environment, n_bytes)
+
     def trim(self) -> None:
         """Give back what passes have left in the arena."""
         self._environment.trim()
-
-    def _judge_outputs(self, values: Sequence[Value]) -> InfeasibleBudgetError | None:
-        """Return why outputs can't be copied, if they are beyond their limit."""
-        limit = self.outputs_limit_bytes
-        if limit is None:
-            return None
-        held = sum(tensor_bytes(self._environment, value) for value in values)
-        if held <= limit:
-            return None
-        return InfeasibleBudgetError(
-            f"the outputs take {format_size(held)}, and passes of this model may take "
-            f"{format_size(limit)}",
-            needed_bytes=held,
-            budget_bytes=limit,
-            hint="Open with more memory, or ask for smaller outputs.",
-        )
 
     def _checked(self, inputs: Mapping[str, object]) -> dict[str, Exported]:
         known = [value.name for value in self.get_inputs()]
@@ -272,3 +259,23 @@ def _room_maker(environment: Environment, figures: Figures) -> Callable[[Kind], 
             environment.trim()
 
     return make_room
+
+
+def _output_judge(
+    environment: Environment, limit_bytes: int
+) -> Callable[[Sequence[Value]], InfeasibleBudgetError | None]:
+    """Return what tells why outputs can't be copied, if they are beyond the limit."""
+
+    def judge(values: Sequence[Value]) -> InfeasibleBudgetError | None:
+        held = sum(tensor_bytes(environment, value) for value in values)
+        if held <= limit_bytes:
+            return None
+        return InfeasibleBudgetError(
+            f"the outputs take {format_size(held)}, and passes of this model may take "
+            f"{format_size(limit_bytes)}",
+            needed_bytes=held,
+            budget_bytes=limit_bytes,
+            hint="Open with more memory, or ask for smaller outputs.",
+        )
+
+    return judge

@@ -479,6 +479,7 @@ def test_a_silent_client_with_a_call_is_asked_whether_it_is_there(server, monkey
         client.receive_until(lambda: time.monotonic() > end)  # h2 answers pings
         assert not client.ended
         until(lambda: client.sock.recv(1) == b"")  # nobody answers
+    until(lambda: server.notes.answers)  # told once the call has ended, behind the connection
     assert [figures.details["grpc"] for _, figures in server.notes.answers] == [1]
 
 
