@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import inferonnx
 from inferonnx.app.host.opening import open_unplanned
-from inferonnx.app.owner import planning
+from inferonnx.app.owner import planned
 from inferonnx.app.owner.plan_report import plan_facts
 from inferonnx.app.owner.planning import least_memory, memory_intensive_operators, plan_model
 from inferonnx.app.owner.sealing import layout_for
@@ -74,7 +74,7 @@ def test_the_predicted_peak_is_the_measured_one(cnn, key_path, image, tmp_path, 
 
 
 def test_the_arena_of_the_least_peak_is_taken_wherever_it_holds_its_memory(cnn, monkeypatch):
-    measure = planning.run_trial
+    measure = planned.run_trial
 
     def with_an_arena_that_makes_floor_cheaper_and_pass_dearer(*arguments, arena_strategy, **more):
         trial = measure(*arguments, arena_strategy=arena_strategy, **more)
@@ -83,7 +83,7 @@ def test_the_arena_of_the_least_peak_is_taken_wherever_it_holds_its_memory(cnn, 
         )
 
     monkeypatch.setattr(
-        planning, "run_trial", with_an_arena_that_makes_floor_cheaper_and_pass_dearer
+        planned, "run_trial", with_an_arena_that_makes_floor_cheaper_and_pass_dearer
     )
     with prepare(cnn) as prepared:
         assert plan_model(prepared, budget_bytes=200 * MIB).arena[0] == 1
