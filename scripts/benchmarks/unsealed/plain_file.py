@@ -15,7 +15,8 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from inferonnx.app.host.opening import OpenedFile, make_session, open_file
+from inferonnx.app.host.opened_file import OpenedFile, open_file
+from inferonnx.app.host.opening import make_session
 from inferonnx.runtime import process
 from inferonnx.runtime.files import FileSource
 from inferonnx.sealed import HEADER_BYTES, SegmentTable
@@ -104,7 +105,7 @@ def open_plain(path: str, *, resident: bool, spin: bool | None = None) -> Sessio
         arena=None,
         as_numpy=False,
         page_drop=False,
-        budget_of=lambda _: EVERYTHING_BYTES,
+        budget_of=lambda *_: EVERYTHING_BYTES,
         concurrency=1,
         start_s=start,
         peak_before=0,

@@ -124,7 +124,7 @@ def _load_stream(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object
 def _load_rate(config: dict[str, object]) -> tuple[Feed, Run, dict[str, object]]:
     """Nothing but reading and opening all segments once, on one core."""
     from inferonnx.app.host.keys import Key
-    from inferonnx.app.host.opening import open_file
+    from inferonnx.app.host.opened_file import open_file
     from inferonnx.engine import BlockLoader
     from inferonnx.runtime.process import PrivateBuffer
 

@@ -127,7 +127,7 @@ def supervisor_of(process):
 
 
 def wait_until(is_so):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.app.host.opening import open_file, open_unplanned
+from inferonnx.app.host.opened_file import open_file
+from inferonnx.app.host.opening import open_unplanned
 from inferonnx.errors import UsageError
 from inferonnx.runtime.files import FileSource
 from inferonnx.sealed import (

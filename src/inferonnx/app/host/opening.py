@@ -9,38 +9,26 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from inferonnx.app.host.needs import parallel_bytes, sharing_bytes, sharing_calls
+from inferonnx.app.host.needs import sharing_bytes
+from inferonnx.app.host.opened_file import open_file
+from inferonnx.app.host.placing import measure_held, place
 from inferonnx.app.host.session import Figures, Session
 from inferonnx.app.host.target import check_target
 from inferonnx.engine import BlockLoader, Stream
-from inferonnx.errors import InfeasibleBudgetError
-from inferonnx.plan import choose_resident
 from inferonnx.runtime import process
 from inferonnx.runtime.engine_runtime import OrtRuntime
-from inferonnx.runtime.files import FileSource
 from inferonnx.runtime.ort import Environment
-from inferonnx.sealed import (
-    HEADER_BYTES,
-    SegmentOpener,
-    check_pin,
-    check_pinned_name,
-    file_keys,
-    open_manifest,
-    parse_header,
-    parse_pin,
-    verify_header,
-)
-from inferonnx.sizes import MIB, format_size, parse_size
+from inferonnx.sealed import parse_pin
+from inferonnx.sizes import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from inferonnx.app.host.keys import DataKey, Key
-    from inferonnx.runtime.ort import Value
-    from inferonnx.runtime.process import PrivateBuffer
-    from inferonnx.sealed import Manifest, Pin, VerifiedHeader
+    from inferonnx.app.host.opened_file import OpenedFile
+    from inferonnx.sealed import Manifest, Memory, Pin
 
 SPIN_BELOW_US = 30_000
 """A pass shorter than this gains more from workers that spin than it loses (docs/memory.md)."""
@@ -49,65 +37,7 @@ DROP_EVERY = 8
 """Sessions made between two drops of library pages, so that opening has no peak of its own."""
 
 NO_BUDGET_BYTES = 1 << 62
-"""Stands for a budget where none was given: nothing exceeds it."""
-
-
-class OpenedFile(NamedTuple):
-    """A sealed file whose header and manifest are authentic.
-
-    Attributes:
-        source: The file.
-        verified: Its header.
-        manifest: Opened; blobs of it are views of its bytes.
-        opener: Opens its segments, and holds the last key that is left: close or wipe it.
-    """
-
-    source: FileSource
-    verified: VerifiedHeader
-    manifest: Manifest
-    opener: SegmentOpener
-
-    def close(self) -> None:
-        """Close the file and forget its key."""
-        self.source.close()
-        self.opener.wipe()
-
-
-def open_file(path: str, *, key: Key | DataKey, pin: Pin | None = None) -> OpenedFile:
-    """Verify the header of a sealed file and open its manifest; no weight is read.
-
-    (1) The header is well formed. (2) Its owner signed it. (3) It is the model that
-    was pinned, as far as the header tells. (4) The key fits, and opens the data key
-    that the header commits to. (5) The manifest is authentic. (6) Its name is the
-    one that was pinned.
-
-    Raises:
-        SealedFormatError, SignatureError, PinError, KeyMismatchError,
-        AuthenticationError: In the order of the steps.
-    """
-    source = FileSource(path)
-    try:
-        header = parse_header(source.read(0, min(HEADER_BYTES, source.size)))  # (1)
-        verified = verify_header(header)  # (2)
-        if pin is not None:
-            check_pin(pin, verified)  # (3)
-        data_key = key.data_key(verified)
-        try:
-            keys = file_keys(verified, data_key)  # (4)
-        finally:
-            data_key.wipe()
-        try:
-            offset = header.manifest_offset(source.size)
-            sealed = source.read(offset, header.manifest_bytes)
-            manifest = open_manifest(keys, sealed, file_bytes=source.size)  # (5)
-            if pin is not None:
-                check_pinned_name(pin, manifest)  # (6)
-            return OpenedFile(source, verified, manifest, SegmentOpener(keys, manifest))
-        finally:
-            keys.wipe()
-    except BaseException:
-        source.close()
-        raise
+"""Stands for a budget where none is kept: nothing exceeds it."""
 
 
 def open(  # noqa: A001 - the name that users of files and archives know
@@ -171,7 +101,7 @@ def open(  # noqa: A001 - the name that users of files and archives know
         arena=None,
         as_numpy=as_numpy,
         page_drop=page_drop,
-        budget_of=lambda manifest: manifest.memory.budget_bytes if budget is None else budget,
+        budget_of=lambda memory, _floor: memory.budget_bytes if budget is None else budget,
         concurrency=max(1, concurrency),
         start_s=start,
         peak_before=peak_before,
@@ -206,10 +136,11 @@ def open_unplanned(
         arena=arena,
         as_numpy=False,
         page_drop=page_drop,
-        budget_of=lambda _: None,
+        budget_of=lambda _memory, _floor: NO_BUDGET_BYTES,
         concurrency=concurrency,
         start_s=start,
         peak_before=0,
+        resident=False,
     )
 
 
@@ -251,11 +182,11 @@ def open_beside(
         arena=None,
         as_numpy=False,
         page_drop=page_drop,
-        budget_of=lambda manifest: _whole_budget(manifest, share_bytes),
-        share_bytes=share_bytes,
+        # Others come, go and run: what came since this began to open is not all this model's.
+        budget_of=lambda memory, floor: floor - memory.session_bytes + share_bytes,
         concurrency=concurrency,
         start_s=start,
-        peak_before=0,
+        peak_before=None,
         resident=resident,
         arena_limit_bytes=arena_limit_bytes,
     )
@@ -269,11 +200,10 @@ def make_session(
     arena: tuple[int, int] | None,
     as_numpy: bool,
     page_drop: bool,
-    budget_of: Callable[[Manifest], int | None],
+    budget_of: Callable[[Memory, int], int],
     concurrency: int,
     start_s: float,
-    peak_before: int,
-    share_bytes: int | None = None,
+    peak_before: int | None,
     resident: bool = True,
     arena_limit_bytes: int = 0,
 ) -> Session:
@@ -282,11 +212,23 @@ def make_session(
     Library pages are dropped whenever a step has brought in pages that the next
     one does not need: of the interpreter's start, of onnxruntime's, of the probe. The
     opened manifest goes once sessions are made of it: no caller may hold `opened`.
+
+    Args:
+        opened: The file.
+        n_threads: Threads that open and compute.
+        spin: Whether idle workers spin; None as the model is best served.
+        arena: Strategy and initial bytes of the arena; None as sealed.
+        as_numpy: Return numpy arrays.
+        page_drop: Let go of clean pages of libraries once they have started.
+        budget_of: Gives the budget, told what was measured while sealing and the floor.
+        concurrency: Calls that may share a pass, or run at once.
+        start_s: When opening began, by the performance counter.
+        peak_before: VmHWM then, in bytes; None where others run beside.
+        resident: Whether weights may stay decrypted between passes.
+        arena_limit_bytes: Most that passes and sessions of all models may hold together.
     """
     manifest, source, opener = opened.manifest, opened.source, opened.opener
-    budget = budget_of(manifest)
-    sealed = manifest.arena
-    strategy, arena_bytes = arena or (sealed.strategy, sealed.initial_bytes)
+    memory = manifest.memory
     drop = process.drop_clean_file_pages if page_drop else keep_pages
 
     def after_session(count: int) -> None:
@@ -297,11 +239,13 @@ def make_session(
     try:
         process.forbid_core_dumps()
         drop()
+        if spin is None:  # the floor is not known yet: the one of sealing stands in for it
+            whole = budget_of(memory, memory.floor_bytes)
+            spin = _spins(manifest, whole, concurrency, resident=resident)
+        strategy, arena_bytes = arena or (manifest.arena.strategy, manifest.arena.initial_bytes)
         environment = Environment.acquire(
             n_threads=n_threads,
-            spin=(
-                _spins(manifest, budget, concurrency, resident=resident) if spin is None else spin
-            ),
+            spin=spin,
             arena_strategy=strategy,
             arena_bytes=arena_bytes,
             arena_limit_bytes=arena_limit_bytes,
@@ -325,25 +269,29 @@ def make_session(
         model_id = opened.verified.model_id.hex()
         del opened
         drop()
-        figures = _place(
-            stream,
-            manifest,
-            budget,
-            concurrency=concurrency,
-            session_bytes=max(0, (process.resident_bytes() or 0) - before),
-            start_s=start_s,
-            probe_ms=probe_ms,
-            peak_before=peak_before,
-            share_bytes=share_bytes,
-            may_stay=resident,
-        )
+        held = measure_held(memory, before_bytes=before, peak_before=peak_before)
+        budget = budget_of(memory, held.floor_bytes)
+        placed = place(manifest, held, budget, most_calls=concurrency, may_stay=resident)
+        stream.place(placed.resident, slots=placed.concurrency, n_parallel=placed.n_parallel)
         return Session(
             source=source,
             environment=environment,
             stream=stream,
             manifest=manifest,
             model_id=model_id,
-            figures=figures,
+            figures=Figures(
+                **stream.figures._asdict(),
+                floor_bytes=held.floor_bytes,
+                session_bytes=held.session_bytes,
+                pass_bytes=placed.pass_bytes,
+                peak_bytes=placed.peak_bytes,
+                budget_bytes=budget,
+                concurrency=placed.concurrency,
+                n_parallel=placed.n_parallel,
+                open_ms=(time.perf_counter() - start_s) * 1e3,
+                probe_ms=probe_ms,
+                measured=held.measured,
+            ),
             as_numpy=as_numpy,
         )
     except BaseException:
@@ -354,105 +302,6 @@ def make_session(
         opener.wipe()
         source.close()
         raise
-
-
-def _place(
-    stream: Stream[Value, PrivateBuffer],
-    manifest: Manifest,
-    budget: int | None,
-    *,
-    concurrency: int,
-    session_bytes: int,
-    start_s: float,
-    probe_ms: float | None,
-    peak_before: int,
-    share_bytes: int | None,
-    may_stay: bool,
-) -> Figures:
-    """Divide the budget: what is left beside floor, a pass and waiting calls holds weights.
-
-    Args:
-        stream: Gets its residency.
-        manifest: Blocks and measured figures.
-        budget: Bytes; None streams everything and promises nothing.
-        concurrency: Calls that may share a pass, or run at once: as many as there is room for.
-        session_bytes: What making the sessions took.
-        start_s: When opening began, by the performance counter.
-        probe_ms: What the probe took; None where the file has none.
-        peak_before: VmHWM when opening began, in bytes.
-        share_bytes: The model's part of `budget`, where others run beside it.
-        may_stay: Whether weights may stay decrypted between passes.
-
-    Raises:
-        InfeasibleBudgetError: The budget does not hold floor, pass and largest block,
-            or opening itself took more.
-    """
-    memory = manifest.memory
-    peak_now, floor = process.peak_resident_bytes(), process.resident_bytes()
-    measured = peak_now is not None and floor is not None
-    # Where there are no such figures, those that were measured while sealing count: the
-    # least budget is never below what opening took.
-    if floor is None:
-        floor, session_bytes = memory.floor_bytes, memory.session_bytes
-    opening_peak = memory.least_bytes if peak_now is None else peak_now
-    if peak_now is not None and peak_now <= peak_before:
-        opening_peak = 0  # it is older than `open`
-    if share_bytes is not None:
-        # Others come, go and run: neither is this model's what came since it began to
-        # open, nor has it reached the peak alone.
-        budget, opening_peak = floor - memory.session_bytes + share_bytes, 0
-    blocks = [partition.block_bytes for partition in manifest.partitions]
-    wanted = concurrency
-    if budget is not None:
-        alone = floor + sharing_bytes(manifest, 1) + max(blocks, default=0)
-        concurrency = sharing_calls(manifest, budget - alone, wanted)
-    sharing = sharing_bytes(manifest, concurrency)
-    if budget is None:
-        resident, buffer_bytes = frozenset[int](), max(blocks, default=0)
-        budget = NO_BUDGET_BYTES
-    else:
-        resident, buffer_bytes = _residency(
-            blocks, budget, floor + sharing, opening_peak, may_stay=may_stay
-        )
-    used = buffer_bytes + sum(blocks[i] for i in resident)
-    n_parallel = 1
-    if not buffer_bytes:
-        fits = budget - floor - used
-        for more in range(2, wanted + 1):
-            n_parallel = more if parallel_bytes(manifest, more) <= fits else n_parallel
-    pass_bytes = max(sharing, parallel_bytes(manifest, n_parallel))
-    stream.place(resident, slots=concurrency, n_parallel=n_parallel)
-    return Figures(
-        **stream.figures._asdict(),
-        floor_bytes=floor,
-        session_bytes=session_bytes,
-        pass_bytes=pass_bytes,
-        peak_bytes=max(floor + used + pass_bytes, opening_peak),
-        budget_bytes=budget,
-        concurrency=concurrency,
-        n_parallel=n_parallel,
-        open_ms=(time.perf_counter() - start_s) * 1e3,
-        probe_ms=probe_ms,
-        measured=measured,
-    )
-
-
-def _residency(
-    blocks: Sequence[int], budget: int, held: int, opening_peak: int, *, may_stay: bool
-) -> tuple[frozenset[int], int]:
-    """Return what stays resident, and the size of the buffer for the rest."""
-    least = max(held + max(blocks, default=0), opening_peak)
-    if least > budget:
-        raise InfeasibleBudgetError(
-            f"this model needs at least {format_size(least)} here, the budget is "
-            f"{format_size(budget)}",
-            needed_bytes=least,
-            budget_bytes=budget,
-            hint=f"Give it --memory {-(-least // MIB)}MiB, or seal it for a smaller budget.",
-        )
-    if not may_stay:
-        return frozenset(), max(blocks, default=0)
-    return choose_resident(blocks, available_bytes=budget - held)
 
 
 def _without_bytes(manifest: Manifest) -> Manifest:
@@ -466,12 +315,11 @@ def _without_bytes(manifest: Manifest) -> Manifest:
     )
 
 
-def _spins(manifest: Manifest, budget: int | None, concurrency: int, *, resident: bool) -> bool:
+def _spins(manifest: Manifest, budget: int, concurrency: int, *, resident: bool) -> bool:
     """Tell whether idle workers should spin: passes are short, or nobody wants their cores.
 
     Opening wants them, and so do other calls where several run at once. The environment
-    is made before residency is known, so that what was measured when sealing stands in
-    for the floor here.
+    is made before it is known what stays resident: this reckons with the floor of sealing.
     """
     memory = manifest.memory
     all_resident = (
@@ -479,14 +327,9 @@ def _spins(manifest: Manifest, budget: int | None, concurrency: int, *, resident
         + sharing_bytes(manifest, concurrency)
         + sum(partition.block_bytes for partition in manifest.partitions)
     )
-    if resident and budget is not None and all_resident <= budget:
+    if resident and all_resident <= budget:
         return concurrency == 1
     return sum(partition.time_us for partition in manifest.partitions) < SPIN_BELOW_US
-
-
-def _whole_budget(manifest: Manifest, share_bytes: int) -> int:
-    """Return the budget of the process that gave the model its share when it was sealed."""
-    return manifest.memory.floor_bytes - manifest.memory.session_bytes + share_bytes
 
 
 def keep_pages() -> None:

@@ -47,14 +47,14 @@ from inferonnx.server.upkeep import EXPIRY_CHECK_S, expire_uploads
 from inferonnx.server.uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from inferonnx.app.host.keys import Key
     from inferonnx.control import ServerConfig
     from inferonnx.control.kinds import Address
     from inferonnx.server.context import Page
+    from inferonnx.server.listener import Service
     from inferonnx.server.log import Log
-    from inferonnx.server.observer import Observer
     from inferonnx.server.stored import StoredModel
 
 
@@ -145,34 +145,16 @@ class Server:
                 ),
                 threads,
             )
-            request_bytes = requests_bytes(config)
-            context = self._context(pool, models, Ledger(request_bytes))
+            context = self._context(pool, models, Ledger(requests_bytes(config)))
             api = Api(context)
-            quiet = HttpService(api.handle, limits=http_limits(config, request_bytes), linger_s=5)
+            limits = http_limits(config, context.ledger.total_bytes)
+            quiet = HttpService(api.handle, limits=limits, linger_s=5)
             await exercise(quiet, self.identity, threads, n_threads=config.concurrency + 1)
             floor = process.resident_bytes() or 0
             for_models = pool.total_bytes = models_bytes(config, floor)
             self._opener.arena_limit_bytes = for_models
             least = await self._load_models(context)
-            observer = LogObserver(self._log)
-            service = HttpService(
-                api.handle,
-                limits=http_limits(config, request_bytes),
-                linger_s=5,
-                observer=observer,
-            )
-            listener = Listener(
-                service,
-                identity=self.identity,
-                limits=connection_limits(config),
-                observer=observer,
-            )
-            listeners = [listener]
-            await listener.open(config.listen.host, config.listen.port)
-            stack.push_async_callback(listener.abort)
-            if config.grpc is not None:
-                listeners.append(await self._open_grpc(context, config.grpc, observer))
-                stack.push_async_callback(listeners[-1].abort)
+            listeners = await self._open_listeners(api, context, stack)
             expiring = asyncio.create_task(
                 expire_uploads(context.uploads, every_s=min(EXPIRY_CHECK_S, config.upload_expiry_s))
             )
@@ -183,51 +165,63 @@ class Server:
                     file.write(self.identity.certificate_pem)
             started(
                 Started(
-                    addresses=listener.addresses,
+                    addresses=listeners[0].addresses,
                     grpc_addresses=tuple(a for one in listeners[1:] for a in one.addresses),
                     public_key_hash=self.identity.public_key_hash,
                     config_digest=context.config_digest,
                     memory_bytes=config.memory_bytes,
                     floor_bytes=floor,
                     models_bytes=for_models,
-                    requests_bytes=request_bytes,
+                    requests_bytes=context.ledger.total_bytes,
                     least_bytes=None if least is None else least_budget(config, for_models, least),
                     server_bytes=least_budget(config, for_models, 0),
                     states=_counted(models),
                 )
             )
             await stop.wait()
-            context.is_draining = True
-            try:
-                async with asyncio.timeout(config.drain_timeout_s):
-                    await asyncio.gather(*(one.drain() for one in listeners))
-                    await models.finish()
-            except TimeoutError:
-                self._log.event("drain_timeout", level="warning")
+            if not await self._drain(context, listeners):
                 stack.pop_all()  # to close a model is to wait for what runs on it
                 return False
         return True
 
-    async def _open_grpc(self, context: Context, address: Address, observer: Observer) -> Listener:
-        """Return a listener that speaks gRPC, open."""
-        from inferonnx.server.grpc import GrpcService
+    async def _open_listeners(
+        self, api: Api, context: Context, stack: AsyncExitStack
+    ) -> list[Listener]:
+        """Return listeners for HTTP and, where it is served, gRPC; open until `stack` ends."""
+        config, observer = self.config, LogObserver(self._log)
+        limits = http_limits(config, context.ledger.total_bytes)
+        http = HttpService(api.handle, limits=limits, linger_s=5, observer=observer)
+        doors: list[tuple[Address, Service, str]] = [(config.listen, http, "http/1.1")]
+        if config.grpc is not None:
+            from inferonnx.server.grpc import GrpcService
 
-        config = self.config
-        service = GrpcService(
-            context,
-            limits=http_limits(config, context.ledger.total_bytes),
-            linger_s=5,
-            observer=observer,
-        )
-        listener = Listener(
-            service,
-            identity=self.identity,
-            limits=connection_limits(config),
-            protocol="h2",
-            observer=observer,
-        )
-        await listener.open(address.host, address.port)
-        return listener
+            grpc = GrpcService(context, limits=limits, linger_s=5, observer=observer)
+            doors.append((config.grpc, grpc, "h2"))
+        listeners = []
+        for address, service, protocol in doors:
+            listener = Listener(
+                service,
+                identity=self.identity,
+                limits=connection_limits(config),
+                protocol=protocol,
+                observer=observer,
+            )
+            await listener.open(address.host, address.port)
+            stack.push_async_callback(listener.abort)
+            listeners.append(listener)
+        return listeners
+
+    async def _drain(self, context: Context, listeners: Sequence[Listener]) -> bool:
+        """Let running requests finish; return whether they have, in the time that is theirs."""
+        context.is_draining = True
+        try:
+            async with asyncio.timeout(self.config.drain_timeout_s):
+                await asyncio.gather(*(one.drain() for one in listeners))
+                await context.models.finish()
+        except TimeoutError:
+            self._log.event("drain_timeout", level="warning")
+            return False
+        return True
 
     def _context(self, pool: Pool, models: Models, ledger: Ledger) -> Context:
         config = self.config

@@ -12,7 +12,8 @@ from inferonnx.app.host.needs import (
     sharing_bytes,
     sharing_calls,
 )
-from inferonnx.app.host.opening import keep_pages, open_beside, open_file
+from inferonnx.app.host.opened_file import open_file
+from inferonnx.app.host.opening import keep_pages, open_beside
 from inferonnx.errors import EngineError, InfeasibleBudgetError, TensorError
 from inferonnx.oip import BusyError, TooLargeError, make_signature
 from inferonnx.runtime import process

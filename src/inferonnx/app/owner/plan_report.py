@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inferonnx.app.owner.planning import PlannedModel
+    from inferonnx.app.owner.planned import PlannedModel
     from inferonnx.graph import Graph
     from inferonnx.plan import PlannedPartition
 

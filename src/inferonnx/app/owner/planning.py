@@ -7,17 +7,11 @@ again until it stands on what was measured.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from inferonnx.app.host.keys import Key
-from inferonnx.app.host.values import n_bytes
-from inferonnx.app.owner.manifests import held_bytes, manifest_of
-from inferonnx.app.owner.trial import SHARING, Trial, run_trial
-from inferonnx.app.owner.writing import SealDraft, write_sealed
+from inferonnx.app.owner.planned import PASS_OVERHEAD_BYTES, measured_memory, settled, try_plan
 from inferonnx.crypto import SUITES, Suite
 from inferonnx.errors import (
     EngineError,
@@ -28,37 +22,19 @@ from inferonnx.errors import (
 from inferonnx.graph import Liveness, partition_activation_bytes
 from inferonnx.plan import MemoryModel, Plan, Rates, assess, plan_optimal
 from inferonnx.runtime.files import read_file
-from inferonnx.runtime.whole_files import scratch_folder
-from inferonnx.sealed import encode_owner_key
 from inferonnx.sizes import KIB, MIB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from inferonnx.app.owner.planned import PlannedModel
     from inferonnx.graph import Graph
     from inferonnx.model import Prepared
-    from inferonnx.runtime.ort_values import Exported
 
     Progress = Callable[[str], None]
 
 ROUNDS = 3
 """Plans made before the last one is taken; the second stands on measured figures already."""
-
-MARGIN_BYTES = MIB // 2
-"""Added to what a pass was measured to need, beside the size of its inputs (`margin_bytes`)."""
-
-COMMAND_BYTES = 5 * MIB // 4
-"""What `inferonnx run` holds and a trial does not: the command line, readers of input files.
-Seen at 1.0 to 1.2 MiB; without it a file would not run at the least budget that is told."""
-
-OPEN_MARGIN_BYTES = 3 * MIB // 4
-"""Added where inputs may be of other sizes than those that were measured."""
-
-MOST_SHARED_BYTES = 512 * MIB
-"""Calls that hold more than this between them are not tried together."""
-
-LEAST_SESSION_SCALE = 1 / 3
-"""Measured against estimated bytes of sessions: less is not believed."""
 
 SMALL_MODEL_BYTES = 100 * 10**6
 SMALL_BLOCK_BYTES = 3 * MIB
@@ -69,56 +45,12 @@ GIVEN = "partitions"
 
 # Estimates for the first plan: two cores, onnxruntime 1.32 (docs/memory.md).
 _FLOOR_BYTES = 24 * MIB
-_PASS_OVERHEAD_BYTES = 8 * MIB
 _SESSION_BYTES = 20 * KIB
 _NODE_BYTES = 5 * KIB
 _WEIGHT_INPUT_BYTES = 2 * KIB
 _RATES = {"aes-256-gcm": 5.0e9, "aegis-256x2": 12.0e9}
 _RUN_S = 6e-6
 _HANDOVER_S = 6e-5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedModel:
-    """A model, its plan, and what the plan was measured to need. Close `prepared` when done.
-
-    Attributes:
-        prepared: The model taken apart.
-        draft: What would be sealed.
-        plan: Predicted with what the trial of these very cuts measured, the margin
-            included; resident is what the engine will keep in the budget.
-        trial: What was measured.
-        arena: Strategy and initial bytes of the arena that needed the least.
-        margin_bytes: Added to what was measured, of a pass and of opening.
-    """
-
-    prepared: Prepared
-    draft: SealDraft
-    plan: Plan
-    trial: Trial
-    arena: tuple[int, int]
-    margin_bytes: int
-
-    @property
-    def open_peak_bytes(self) -> int:
-        """Predicted peak while the model is opened, whatever stays resident later."""
-        return self.trial.open_peak_bytes + self.margin_bytes
-
-    @property
-    def peak_bytes(self) -> int:
-        """Predicted peak of the process: of a pass, or of opening where that takes more."""
-        return max(self.plan.peak_bytes, self.open_peak_bytes)
-
-    @property
-    def least_bytes(self) -> int:
-        """Least budget at which this division runs: with nothing resident."""
-        return max(self.plan.least_bytes, self.open_peak_bytes)
-
-    @property
-    def latency_s(self) -> float:
-        """Predicted seconds of a pass: computing and opening as the trial measured them."""
-        rate = self.trial.stream_bytes_per_s
-        return sum(self.trial.compute_s) + (self.plan.streamed_bytes / rate if rate else 0.0)
 
 
 def plan_model(
@@ -161,25 +93,15 @@ def plan_model(
     limit = block_limit_bytes or (
         SMALL_BLOCK_BYTES if total < SMALL_MODEL_BYTES else LARGE_BLOCK_BYTES
     )
+    propose = partial(
+        _plan, prepared, strategy, cuts, limit=limit, memory_intensive=memory_intensive
+    )
     memory, rates = estimates(suite)
     tried: dict[tuple[int, ...], PlannedModel] = {}
     while len(tried) < ROUNDS:
         progress(f"planning, round {len(tried) + 1}")
         try:
-            plan = (
-                _plan(
-                    prepared,
-                    strategy,
-                    limit=limit,
-                    budget=budget_bytes or 0,
-                    memory=memory,
-                    rates=rates,
-                    memory_intensive=memory_intensive,
-                    measured=bool(tried),
-                )
-                if cuts is None
-                else _given(prepared, cuts, memory, rates)
-            )
+            plan = propose(memory, rates, budget=budget_bytes or 0, measured=bool(tried))
         except InfeasibleBudgetError:
             if tried:
                 break  # what was measured fits, or tells what would, whatever is reckoned
@@ -187,7 +109,7 @@ def plan_model(
         if plan.cuts in tried:
             break
         try:
-            found = _try(prepared, plan, chosen, scratch, progress)
+            found = try_plan(prepared, plan, chosen, scratch, progress)
         except EngineError as error:
             if error.partition is None:
                 raise
@@ -195,12 +117,12 @@ def plan_model(
             keep_constant(prepared, part.start, part.stop, error.private_text)
             tried.clear()
             continue
-        memory = _measured_memory(memory, found)
+        memory = measured_memory(memory, found)
         if found.trial.stream_bytes_per_s:
             rates = replace(rates, stream_bytes_per_s=found.trial.stream_bytes_per_s)
         if budget_bytes is None:
-            budget_bytes = replace(found, plan=_settled(found, memory, rates, 0)).least_bytes
-        tried[plan.cuts] = replace(found, plan=_settled(found, memory, rates, budget_bytes))
+            budget_bytes = replace(found, plan=settled(found, memory, rates, 0)).least_bytes
+        tried[plan.cuts] = replace(found, plan=settled(found, memory, rates, budget_bytes))
     budget_bytes = budget_bytes or 0
     fitting = [found for found in tried.values() if found.least_bytes <= budget_bytes]
     if fitting:
@@ -214,7 +136,7 @@ def plan_model(
 def estimates(suite: str = "aes-256-gcm") -> tuple[MemoryModel, Rates]:
     """Return what a process holds and a pass costs, before anything was measured."""
     memory = MemoryModel(
-        floor_bytes=_FLOOR_BYTES + _PASS_OVERHEAD_BYTES,
+        floor_bytes=_FLOOR_BYTES + PASS_OVERHEAD_BYTES,
         session_bytes=_SESSION_BYTES,
         node_bytes=_NODE_BYTES,
         weight_input_bytes=_WEIGHT_INPUT_BYTES,
@@ -275,15 +197,23 @@ def suite_named(name: str) -> Suite:
 def _plan(
     prepared: Prepared,
     strategy: str,
-    *,
-    limit: int,
-    budget: int,
+    cuts: Sequence[int] | None,
     memory: MemoryModel,
     rates: Rates,
+    *,
+    budget: int,
+    limit: int,
     memory_intensive: frozenset[str],
     measured: bool,
 ) -> Plan:
-    """Return a plan; before anything was measured one that does not fit will do for a trial."""
+    """Return a plan; before anything was measured one that does not fit will do for a trial.
+
+    Cuts that are given are those of files that were partitioned before.
+    """
+    if cuts is not None:
+        return assess(
+            prepared.graph, cuts, memory=memory, rates=rates, budget_bytes=None, strategy=GIVEN
+        )
     if strategy == "paper":
         from inferonnx.plan import plan_paper
 
@@ -316,13 +246,6 @@ def _plan(
         return optimal(budget_bytes=error.needed_bytes)
 
 
-def _given(prepared: Prepared, cuts: Sequence[int], memory: MemoryModel, rates: Rates) -> Plan:
-    """Return the plan whose cuts are those of files that were partitioned before."""
-    return assess(
-        prepared.graph, cuts, memory=memory, rates=rates, budget_bytes=None, strategy=GIVEN
-    )
-
-
 def _wasteful_cuts(graph: Graph) -> frozenset[int]:
     """Return cuts before nodes without weights that would leave less to carry over behind them.
 
@@ -336,108 +259,6 @@ def _wasteful_cuts(graph: Graph) -> frozenset[int]:
         if not graph.nodes[cut].weights
         and alive.boundary_bytes(cut + 1) <= alive.boundary_bytes(cut)
     )
-
-
-def _try(
-    prepared: Prepared, plan: Plan, suite: Suite, scratch: str | None, progress: Progress
-) -> PlannedModel:
-    """Seal provisionally and measure ways to run the arena; keep the one of smallest peak.
-
-    Which is best differs by model: a first region that is a little too small makes
-    the arena grow by a second one. The first that holds no more than the
-    activations and the usual overhead is taken.
-    """
-    draft = SealDraft.of(prepared, plan)
-    key = Key.generate()
-    text = encode_owner_key(key.owner)
-    planned = plan.activation_bytes
-    found: list[PlannedModel] = []
-    with scratch_folder(scratch or tempfile.gettempdir()) as folder:
-        path = os.path.join(folder, "trial.sealed")
-        progress("sealing for a trial")
-        unmeasured = manifest_of(draft, name="trial")
-        write_sealed(path, draft, unmeasured, key=key.owner, suite=suite, release=0)
-        sample = sample_of(prepared, prepared.sample)
-        held = held_bytes(draft, sample=sample, outputs=sample_of(prepared, prepared.expected))
-        share = held * max(SHARING) <= MOST_SHARED_BYTES
-        for arena in ((0, planned + MIB), (1, 0), (0, planned * 5 // 4 + MIB)):
-            progress("measuring a pass")
-            trial = run_trial(
-                path, text, sample, arena_strategy=arena[0], arena_bytes=arena[1], share=share
-            )
-            trial = trial._replace(
-                floor_bytes=trial.floor_bytes + COMMAND_BYTES,
-                open_peak_bytes=trial.open_peak_bytes + COMMAND_BYTES,
-            )
-            found.append(
-                PlannedModel(
-                    prepared=prepared,
-                    draft=draft,
-                    plan=plan,
-                    trial=trial,
-                    arena=arena,
-                    margin_bytes=margin_bytes(prepared),
-                )
-            )
-            if trial.pass_bytes <= planned + _PASS_OVERHEAD_BYTES + MIB:
-                break
-    # By floor and pass together: what an arena holds from the start is part of the floor.
-    return min(found, key=lambda one: one.trial.floor_bytes + one.trial.pass_bytes)
-
-
-def margin_bytes(prepared: Prepared) -> int:
-    """Return what is added to the measured need of a pass.
-
-    Heaps and page caches differ from run to run, and a caller may read the next
-    inputs while it still holds the last.
-    """
-    is_open = any(not isinstance(axis, int) for v in prepared.inputs for axis in v.shape or (None,))
-    inputs = sum(map(n_bytes, sample_of(prepared, prepared.sample).values()))
-    return MARGIN_BYTES + (OPEN_MARGIN_BYTES if is_open else 0) + inputs
-
-
-def _measured_memory(memory: MemoryModel, found: PlannedModel) -> MemoryModel:
-    """Return the memory model in which the plan that was tried holds what was measured.
-
-    What a pass takes beside activations (code, fragmentation, workspace) and the
-    margin are floor.
-    """
-    plan, trial = found.plan, found.trial
-    # Sessions are measured as the difference of two resident sizes, between which
-    # pages were dropped: a figure far below the estimate says nothing.
-    scale = 1.0
-    if plan.session_bytes:
-        scale = max(trial.session_bytes / plan.session_bytes, LEAST_SESSION_SCALE)
-    scaled = replace(
-        memory,
-        floor_bytes=0,
-        session_bytes=int(memory.session_bytes * scale),
-        node_bytes=int(memory.node_bytes * scale),
-        weight_input_bytes=int(memory.weight_input_bytes * scale),
-    )
-    sessions = sum(
-        scaled.partition_session_bytes(n_nodes=part.n_nodes, n_weights=len(part.weights))
-        for part in found.draft.partitions
-    )
-    measured = trial.floor_bytes + trial.pass_bytes + found.margin_bytes
-    return replace(scaled, floor_bytes=max(0, measured - sessions - plan.activation_bytes))
-
-
-def _settled(found: PlannedModel, memory: MemoryModel, rates: Rates, budget: int) -> Plan:
-    """Return the plan that was tried with measured figures, and resident what the engine keeps."""
-    tried = found.plan
-    assessed = partial(
-        assess,
-        found.prepared.graph,
-        tried.cuts,
-        memory=memory,
-        rates=rates,
-        strategy=tried.strategy,
-    )
-    plan: Plan = assessed(budget_bytes=None)
-    if plan.least_bytes <= budget:
-        plan = assessed(budget_bytes=budget)
-    return replace(plan, budget_bytes=budget)
 
 
 def keep_constant(prepared: Prepared, start: int, stop: int, reason: str) -> None:
@@ -479,11 +300,3 @@ def _infeasible(planned: PlannedModel, budget: int) -> InfeasibleBudgetError:
         node=node,
         hint=f"Give it --memory {-(-least // MIB)}MiB.",
     )
-
-
-def sample_of(prepared: Prepared, values: Mapping[str, object]) -> dict[str, Exported]:
-    """Return inputs or outputs of a model, arrays as onnxruntime gives them, as tensors."""
-    from inferonnx.app.host.values import exported
-
-    kinds = {name: kind for name, kind, _ in (*prepared.inputs, *prepared.outputs)}
-    return {name: exported(value, kinds[name]) for name, value in values.items()}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from inferonnx.app.host.comparing import Difference, check_agreement, compare
 from inferonnx.app.owner.manifests import ManifestFigures, manifest_of
-from inferonnx.app.owner.planning import plan_model, sample_of, suite_named
+from inferonnx.app.owner.planned import margin_bytes, sample_of
+from inferonnx.app.owner.planning import plan_model, suite_named
 from inferonnx.app.owner.samples import model_files
 from inferonnx.app.owner.writing import write_sealed
 from inferonnx.errors import TargetError, UsageError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from inferonnx.app.host.keys import Key
-    from inferonnx.app.owner.planning import PlannedModel
+    from inferonnx.app.owner.planned import PlannedModel
     from inferonnx.model import Prepared
     from inferonnx.model.chain import Chain
 
@@ -206,8 +207,6 @@ def layout_for(target: str, strategy: str) -> str:
 
 def measured_by(planned: PlannedModel, budget_bytes: int) -> ManifestFigures:
     """Return the figures of a plan as the manifest keeps them."""
-    from inferonnx.app.owner.planning import margin_bytes
-
     trial = planned.trial
     return ManifestFigures(
         arena_strategy=planned.arena[0],

@@ -5,7 +5,7 @@ import pytest
 from inferonnx.app.host import checking
 from inferonnx.app.host.checking import NO_VECTOR, check, inspect
 from inferonnx.app.host.keys import Key
-from inferonnx.app.host.opening import open_file
+from inferonnx.app.host.opened_file import open_file
 from inferonnx.errors import (
     AuthenticationError,
     InferonnxError,

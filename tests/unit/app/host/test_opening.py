@@ -10,7 +10,6 @@ import onnxruntime
 import pytest
 
 import inferonnx
-from inferonnx.app import ModelPin, ReleasePin
 from inferonnx.app.host import opening
 from inferonnx.app.host.opening import open_unplanned
 from inferonnx.app.host.values import check_declared, exported
@@ -256,34 +255,6 @@ def test_a_closed_session_says_so(sealed_cnn, key, image):
         session.run(None, {"image": image})
 
 
-def test_another_key_is_told_by_its_public_id(sealed_cnn, key):
-    other = inferonnx.Key.generate()
-    with pytest.raises(KeyMismatchError) as caught:
-        inferonnx.open(sealed_cnn, key=other, memory=PLENTY)
-    assert other.public_id in str(caught.value)
-    assert key.public_id in str(caught.value)
-
-
-def test_pins(sealed_cnn, key):
-    with inferonnx.open(sealed_cnn, key=key, memory=PLENTY) as session:
-        model_id = bytes.fromhex(session.model_id)
-    owner = bytes.fromhex(key.public_key)
-    for pin in (
-        ModelPin(model_id=model_id),
-        ReleasePin(owner=owner, name="cnn", least_release=3),
-        ReleasePin(owner=owner, name="cnn", least_release=0),
-    ):
-        inferonnx.open(sealed_cnn, key=key, memory=PLENTY, pin=pin).close()
-    for pin in (
-        ModelPin(model_id=bytes(32)),
-        ReleasePin(owner=owner, name="cnn", least_release=4),
-        ReleasePin(owner=bytes(32), name="cnn", least_release=0),
-        ReleasePin(owner=owner, name="dnn", least_release=0),
-    ):
-        with pytest.raises(PinError):
-            inferonnx.open(sealed_cnn, key=key, memory=PLENTY, pin=pin)
-
-
 def test_a_flipped_bit_anywhere_is_refused_before_an_answer(sealed_cnn, key, image, tmp_path):
     content = sealed_cnn.read_bytes()
     forged = tmp_path / "forged.sealed"
@@ -347,14 +318,14 @@ def test_a_budget_that_nothing_streams_into_is_kept_too(key, tmp_path):
 def test_the_opened_manifest_goes_before_the_floor_is_measured(way, sealed_cnn, key, monkeypatch):
     """Else its skeletons, several MiB of large models, would be kept from the weights."""
     left = []
-    place = opening._place
+    measure = opening.measure_held
 
     def look(*arguments, **more):
         gc.collect()
         left.extend(m for m in gc.get_objects() if isinstance(m, Manifest) and m.tags)
-        return place(*arguments, **more)
+        return measure(*arguments, **more)
 
-    monkeypatch.setattr(opening, "_place", look)
+    monkeypatch.setattr(opening, "measure_held", look)
     more = {
         "open": {"memory": PLENTY},
         "open_beside": {"share_bytes": 1 << 32, "concurrency": 1},
@@ -371,16 +342,6 @@ def test_a_pin_may_be_text(sealed_cnn, key):
         inferonnx.open(sealed_cnn, key=key, memory=PLENTY, pin=pin.replace("=3", "=4"))
     with pytest.raises(UsageError):
         inferonnx.open(sealed_cnn, key=key, memory=PLENTY, pin="nonsense")
-
-
-def test_the_pin_is_judged_before_the_key(sealed_cnn):
-    with pytest.raises(PinError):
-        inferonnx.open(
-            sealed_cnn,
-            key=inferonnx.Key.generate(),
-            memory=PLENTY,
-            pin=ModelPin(model_id=bytes(32)),
-        )
 
 
 @pytest.mark.parametrize(

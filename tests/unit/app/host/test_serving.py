@@ -19,7 +19,7 @@ from inferonnx.app.host.needs import (
     input_bytes,
     sharing_bytes,
 )
-from inferonnx.app.host.opening import open_file
+from inferonnx.app.host.opened_file import open_file
 from inferonnx.app.host.serving import EngineOpener
 from inferonnx.crypto import Secret
 from inferonnx.errors import (
@@ -344,7 +344,7 @@ PEAK = """
 import asyncio, sys
 from concurrent.futures import ThreadPoolExecutor
 import inferonnx
-from inferonnx.app.host.opening import open_file
+from inferonnx.app.host.opened_file import open_file
 from inferonnx.app.host.serving import EngineOpener
 from inferonnx.runtime import process
 from inferonnx.server.pool import Pool

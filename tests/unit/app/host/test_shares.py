@@ -4,7 +4,7 @@ import onnx
 import pytest
 
 import inferonnx
-from inferonnx.app.host.opening import open_file
+from inferonnx.app.host.opened_file import open_file
 from inferonnx.app.host.serving import EngineOpener
 from inferonnx.runtime import process
 from inferonnx.tensors import DType, Tensor

@@ -10,7 +10,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 import inferonnx
 from inferonnx.app.host.opening import open_unplanned
-from inferonnx.app.owner import planning
 from inferonnx.app.owner.plan_report import plan_facts
 from inferonnx.app.owner.planning import least_memory, memory_intensive_operators, plan_model
 from inferonnx.app.owner.sealing import layout_for
@@ -71,22 +70,6 @@ def test_the_predicted_peak_is_the_measured_one(cnn, key_path, image, tmp_path, 
     above_floor = facts["peak_rss_bytes"] - facts["floor_bytes"]
     assert abs(facts["peak_rss_bytes"] - predicted) <= max(SLACK_BYTES, SLACK * above_floor)
     assert facts["peak_rss_bytes"] <= facts["budget_bytes"]
-
-
-def test_the_arena_of_the_least_peak_is_taken_wherever_it_holds_its_memory(cnn, monkeypatch):
-    measure = planning.run_trial
-
-    def with_an_arena_that_makes_floor_cheaper_and_pass_dearer(*arguments, arena_strategy, **more):
-        trial = measure(*arguments, arena_strategy=arena_strategy, **more)
-        return trial._replace(
-            floor_bytes=(30 - 2 * arena_strategy) * MIB, pass_bytes=(60 + arena_strategy) * MIB
-        )
-
-    monkeypatch.setattr(
-        planning, "run_trial", with_an_arena_that_makes_floor_cheaper_and_pass_dearer
-    )
-    with prepare(cnn) as prepared:
-        assert plan_model(prepared, budget_bytes=200 * MIB).arena[0] == 1
 
 
 @pytest.mark.parametrize("budget", [0, 20 * MIB, 34 * MIB])
