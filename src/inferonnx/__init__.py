@@ -21,7 +21,7 @@ nothing, and what opens a sealed model never loads what seals one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # type checkers know it by its name; importing typing takes milliseconds
 
 if TYPE_CHECKING:
     from inferonnx.app import (

@@ -24,6 +24,8 @@ def parse_size(text: str | int) -> int:
     Raises:
         UsageError: `text` is not a size, or not a whole number of bytes.
     """
+    if not isinstance(text, str | int) or isinstance(text, bool):  # callers check no types
+        raise UsageError(f"{text!r:.60} is not a size", hint='Give whole bytes, or "85MiB".')
     if isinstance(text, int):
         if text < 0:
             raise UsageError(f"a size can't be negative: {text}")

@@ -213,6 +213,28 @@ def test_a_server_with_a_new_owner(own, start, cnn, tmp_path):
     assert server.end() == 0
 
 
+@pytest.mark.parametrize("options", [(), ("--owner-first-come",)], ids=["owner", "first come"])
+def test_a_model_that_is_damaged_is_not_unlocked_and_says_so(own, start, key, options):
+    server = start("cnn", owner=None if options else key.public_key, options=options)
+    server.end()
+    path = server.repository / "cnn" / "1" / "model.sealed"
+    whole = path.read_bytes()
+    for data, state, sentence in (
+        (b"x" + whole[1:], "unavailable", "not a sealed file"),
+        (whole[:-1] + bytes([whole[-1] ^ 1]), "locked", "is damaged or was tampered with"),
+    ):
+        path.write_bytes(data)
+        server.start()
+        mine = ("--version", "1", "--key", "owner.key", *server.trust)
+        said = own("unlock", server.url, "cnn", *mine, code=3)
+        assert sentence in said
+        assert "again later" not in said
+        (model,) = with_client(server, lambda client: client.models())
+        assert model.state == state
+        assert sentence in model.reason
+        assert server.end() == 0
+
+
 def test_a_data_key_of_another_model(start, key, sealed):
     server = start()
 
@@ -313,7 +335,7 @@ def test_broken_files_beside_good_ones(start, sealed, key, unnumbered_cnn, seale
                     key=key.owner,
                 )
             )
-        assert {m.name: m.state for m in client.models()}["other"] == "locked"
+        assert {m.name: m.state for m in client.models()}["other"] == "unavailable"
         for name in ("cut", "empty", "nothing"):
             with pytest.raises(inferonnx.InferonnxError, match="is not ready"):
                 client.infer(name, {"image": np.zeros((1, 3, 16, 16), np.float32)})

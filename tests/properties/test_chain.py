@@ -27,7 +27,7 @@ _spec.loader.exec_module(cutting)
 tools = cutting.tools
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(case=cutting.cases())
 def test_any_graph_cut_anywhere_computes_the_same_bits(case):
     model, samples, cuts, _ = case
@@ -51,7 +51,7 @@ def test_any_graph_cut_anywhere_computes_the_same_bits(case):
                     assert tools.same(got[name], value, 0), name
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(case=cutting.cases())
 def test_any_chain_is_one_model_taken_apart_with_cuts_at_its_edges(case):
     model, samples, cuts, _ = case

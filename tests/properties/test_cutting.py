@@ -154,7 +154,7 @@ def cases(draw: Any) -> tuple[onnx.ModelProto, list[dict[str, Any]], list[int], 
     return model, samples, sorted(cuts), draw(st.sampled_from([700, 2**20]))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(case=cases())
 def test_any_graph_cut_anywhere_computes_the_same(case):
     model, samples, cuts, piece_bytes = case

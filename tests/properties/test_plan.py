@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from inferonnx.errors import InfeasibleBudgetError
@@ -144,7 +144,6 @@ def brute_force(case: Case, budget_bytes: int) -> tuple[float, int] | None:
     return best
 
 
-@settings(deadline=None)
 @given(case=cases(max_nodes=6), spare=st.integers(-200, 4000))
 def test_optimal_equals_brute_force(case: Case, spare: int) -> None:
     budget = max(0, case.least() + spare)
@@ -160,7 +159,6 @@ def test_optimal_equals_brute_force(case: Case, spare: int) -> None:
     assert plan.peak_bytes == best[1]
 
 
-@settings(deadline=None)
 @given(case=cases(max_nodes=12), spare=st.integers(0, 6000), block_limit=st.integers(0, 3000))
 def test_plan_keeps_every_promise(case: Case, spare: int, block_limit: int) -> None:
     graph = case.graph
@@ -181,7 +179,6 @@ def test_plan_keeps_every_promise(case: Case, spare: int, block_limit: int) -> N
             assert case.uncuttable >= set(range(partition.start + 1, partition.stop))
 
 
-@settings(deadline=None)
 @given(case=cases(max_nodes=10), spare=st.integers(0, 6000), more=st.integers(1, 3000))
 def test_more_budget_is_never_slower(case: Case, spare: int, more: int) -> None:
     budget = case.least() + spare
@@ -189,7 +186,6 @@ def test_more_budget_is_never_slower(case: Case, spare: int, more: int) -> None:
     assert case.optimal(budget + more).latency_s <= less + TOLERANCE_S
 
 
-@settings(deadline=None)
 @given(
     case=cases(max_nodes=10),
     limit=st.integers(0, 8000),
@@ -216,7 +212,6 @@ def test_optimal_is_never_slower_than_paper(
     assert optimal.latency_s <= paper.latency_s + TOLERANCE_S
 
 
-@settings(deadline=None)
 @given(case=cases(max_nodes=8), data=st.data())
 def test_any_cuts_run_from_their_least_budget_upwards(case: Case, data: st.DataObject) -> None:
     """What a sealed file promises: same cuts, any budget from the least on, never slower."""

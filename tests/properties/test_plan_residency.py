@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inferonnx.plan import choose_resident
@@ -14,7 +14,6 @@ def largest_streamed(blocks: list[int], kept: frozenset[int]) -> int:
     return max((block for i, block in enumerate(blocks) if i not in kept), default=0)
 
 
-@settings(deadline=None)
 @given(blocks=st.lists(st.integers(0, 10**7), max_size=10), share=st.floats(0, 1))
 def test_choose_resident_equals_brute_force(blocks: list[int], share: float) -> None:
     least = max(blocks, default=0)
@@ -31,7 +30,6 @@ def test_choose_resident_equals_brute_force(blocks: list[int], share: float) -> 
     assert best + buffer <= available
 
 
-@settings(deadline=None)
 @given(
     blocks=st.lists(st.integers(0, 10**7), min_size=13, max_size=60),
     share=st.floats(0, 1),

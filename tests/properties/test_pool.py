@@ -314,6 +314,6 @@ class PoolMachine(Machine):
 
 
 TestLedger = LedgerMachine.TestCase
-TestLedger.settings = settings(deadline=None, max_examples=200, stateful_step_count=40)
+TestLedger.settings = settings(max_examples=200, stateful_step_count=40)
 TestPool = PoolMachine.TestCase
-TestPool.settings = settings(deadline=None, max_examples=300, stateful_step_count=50)
+TestPool.settings = settings(max_examples=300, stateful_step_count=50)

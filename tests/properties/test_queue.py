@@ -216,4 +216,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(deadline=None, max_examples=150, stateful_step_count=50)
+TestQueue.settings = settings(max_examples=150, stateful_step_count=50)

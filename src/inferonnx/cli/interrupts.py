@@ -41,6 +41,19 @@ def rest() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def finish(*, is_process: bool) -> None:
+    """Have no interrupt change the outcome any more: it is there, and about to be told.
+
+    Args:
+        is_process: The process ends with the command. Others keep the handlers.
+    """
+    if is_process:
+        # Python puts its own functions back to the default when it ends, and no SIG_IGN.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    rest()
+
+
 def came() -> bool:
     """Tell whether an interrupt has come: whatever else fails then most likely fails of it."""
     return bool(_seen)

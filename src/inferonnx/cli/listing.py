@@ -19,12 +19,27 @@ if TYPE_CHECKING:
     from inferonnx.cli.main import Verbs
     from inferonnx.client.manage import ServedModel
 
-_HEADS = ("name", "version", "state", "release", "file", "resident", "owner", "model id")
-_SHORT = 12
+_HEADS = (
+    "name",
+    "sealed as",
+    "version",
+    "state",
+    "release",
+    "file",
+    "resident",
+    "owner",
+    "model id",
+)
+_SHORT = 8
 """Digits of keys and ids that are shown; --json has them all."""
+
+_SAME = "same"
+"""Stands for a sealed name that is the name: nearly all are, and a line has 100 columns."""
 
 _MOST = 60
 """Characters of what a server says; it may say anything."""
+
+_MOST_OF_A_REASON = 500
 
 
 def add_parser(verbs: Verbs, name: str) -> None:
@@ -32,8 +47,8 @@ def add_parser(verbs: Verbs, name: str) -> None:
     parser = verb(
         verbs,
         name,
-        "List the models of a server: versions, whether they are locked or ready and why,\n"
-        "release, owner, model id, memory. Takes a token of any role.",
+        "List the models of a server: sealed names, versions, whether they are locked or ready\n"
+        "and why, release, owner, model id, memory. Takes a token of any role.",
         "  inferonnx list https://models:8443 --ca server.pem --token-file client.token\n"
         "  inferonnx list https://models:8443 --ca server.pem --json",
     )
@@ -56,15 +71,15 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _show(models: Iterable[ServedModel]) -> None:
-    rows = [(_row(model), _remark(model)) for model in models]
+    rows = [(_row(model), printable(model.reason[:_MOST_OF_A_REASON])) for model in models]
     widths = [
         max(map(len, column)) for column in zip(_HEADS, *(row for row, _ in rows), strict=True)
     ]
     print(_line(_HEADS, widths))
-    for row, remark in rows:
+    for row, reason in rows:
         print(_line(row, widths))
-        if remark:
-            print(f"  {remark}")
+        if reason:
+            print(f"  {reason}")
 
 
 def _row(model: ServedModel) -> tuple[str, ...]:
@@ -72,6 +87,7 @@ def _row(model: ServedModel) -> tuple[str, ...]:
         _clipped(text)
         for text in (
             model.name,
+            _SAME if model.sealed_name == model.name else model.sealed_name or "-",
             str(model.version),
             model.state,
             str(model.release or "-"),
@@ -81,14 +97,6 @@ def _row(model: ServedModel) -> tuple[str, ...]:
             model.model_id[:_SHORT] or "-",
         )
     )
-
-
-def _remark(model: ServedModel) -> str:
-    """Return what the columns can't say: why it is not ready, and another sealed name."""
-    remarks = [model.reason] if model.reason else []
-    if model.sealed_name not in (None, model.name):
-        remarks.append(f"sealed as {model.sealed_name}")
-    return printable("; ".join(remarks)[:500])
 
 
 def _line(cells: Iterable[str], widths: Iterable[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -54,22 +55,26 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code.
+
+    Args:
+        argv: The command; default: the one that the process was started with, and ends with.
+    """
+    finish = partial(interrupts.finish, is_process=argv is None)
     arguments, debug = _without_debug(list(sys.argv[1:] if argv is None else argv))
     interrupts.install()
     with StandardError(), StandardOutput() as output:
         try:
             code = _run(arguments)
             output.flush()
+            finish()
         except BaseException as error:
+            finish()
             if isinstance(error, SystemExit):
                 raise
-            interrupts.rest()
             if debug:
                 _print_traceback()
             return _explain(error)
-        finally:
-            interrupts.rest()
         return code
 
 

@@ -113,7 +113,7 @@ GROUPS: Mapping[str, tuple[Setting, ...]] = {
         Setting(
             "owner_first_come",
             SWITCH,
-            "the first to push or unlock is the owner; for development",
+            "the first whose push or unlock is not refused is the owner; for development",
             "--owner-first-come",
         ),
         Setting(

@@ -34,6 +34,7 @@ from inferonnx.paper.reporting import redraw
 from inferonnx.paper.results import fault_facts, paper_results, write_json, write_text
 from inferonnx.paper.rows import Kept, RowBook, stamp_of
 from inferonnx.paper.table2 import table2
+from inferonnx.report import check_drawing
 from inferonnx.sizes import format_size
 
 if TYPE_CHECKING:
@@ -102,11 +103,13 @@ def run_all(plan: Plan, *, say: Progress, progress: Progress) -> dict[str, Any]:
         What `results/paper.json` holds.
 
     Raises:
+        UnavailableError: There is no matplotlib to draw figures with; nothing was measured.
         InferonnxError: A model or its partitions are not what they should be; what was
             measured so far is kept.
     """
     # What is refused is refused before anything takes minutes.
     unsealed_script("serve.py")
+    check_drawing()
     results = Path(plan.results)
     work = results / WORK
     work.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from inferonnx.report.figures import check_drawing
     from inferonnx.report.figures_cdf import Held, cumulative, draw_cdf
     from inferonnx.report.page import plan_page
     from inferonnx.report.paper_form import LARGE_MODELS, SMALL_MODELS, TITLES
@@ -33,6 +34,7 @@ __all__ = [
     "TITLES",
     "Held",
     "StatusPage",
+    "check_drawing",
     "cumulative",
     "draw_cdf",
     "draw_paper",
@@ -46,6 +48,7 @@ __all__ = [
 
 _HOMES = {
     "Held": "figures_cdf",
+    "check_drawing": "figures",
     "cumulative": "figures_cdf",
     "draw_cdf": "figures_cdf",
     "LARGE_MODELS": "paper_form",

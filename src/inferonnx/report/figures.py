@@ -104,6 +104,21 @@ class Canvas(NamedTuple):
         return paths
 
 
+def check_drawing() -> None:
+    """Find out whether figures can be drawn, before anything is measured for them.
+
+    Raises:
+        UnavailableError: There is no matplotlib.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise UnavailableError(
+            "figures are drawn by matplotlib, which is not installed",
+            hint="Install it with `pip install 'inferonnx[paper]'`.",
+        ) from error
+
+
 @contextmanager
 def figure(
     width: float, height: float, caption: str, *, n_rows: int = 1, n_columns: int = 1
@@ -113,14 +128,10 @@ def figure(
     Raises:
         UnavailableError: There is no matplotlib.
     """
-    try:
-        from matplotlib import style
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UnavailableError(
-            "figures are drawn by matplotlib, which is not installed",
-            hint="Install it with `pip install 'inferonnx[paper]'`.",
-        ) from error
+    check_drawing()
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
     lines = textwrap.wrap(caption, int(_CAPTION_CHARACTERS * width / _WIDTH))
     below, above = 0.48 + _LINE * len(lines), 0.5
     full = below + height + above

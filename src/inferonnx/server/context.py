@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from inferonnx.errors import OwnerRefusedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -68,6 +70,16 @@ class Context:
     n_connections: Callable[[], int] = field(default=lambda: 0)
     started_s: float = 0
     is_draining: bool = False
+
+    def obey(self, owner: bytes) -> None:
+        """Have who signed a request that came to something be the owner, where there is none yet.
+
+        Raises:
+            OwnerRefusedError: Another has come first.
+        """
+        if self.owner not in (None, owner):
+            raise OwnerRefusedError("another owner has come first")
+        self.owner = owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,8 +122,11 @@ class OwnEndpoints:
 
     def verified(
         self, call: Call, action: Action, name: str, version: int, model_id: bytes | None
-    ) -> OwnerRequest:
-        """Return the owner's request that authorises this call.
+    ) -> tuple[bytes, OwnerRequest]:
+        """Return who signed this call, and the request that authorises it.
+
+        Where no owner is known yet, whoever calls this says when the request has come to
+        something: `Context.obey`.
 
         Args:
             call: Has the signature in a header.
@@ -154,10 +157,8 @@ class OwnEndpoints:
             nonces=self._context.nonces,
             now_s=self._now_s(),
         )
-        if self._context.owner is None:
-            self._context.owner = header.owner  # the first that came, and none after it
         call.exchange.figures.details["caller"] = How.OWNER.value
-        return request
+        return header.owner, request
 
     def _owned(self, call: Call, action: Action) -> tuple[str, int]:
         """Return which model is meant by an owner's request, which must be that owner's.
@@ -169,9 +170,14 @@ class OwnEndpoints:
         name = check_name(call.segments["name"])
         version = parse_version(call.segments["version"])
         stored = self._context.models.stored(name, version)
-        self.verified(call, action, name, version, stored.model_id)
-        if stored.owner != self._context.owner:
+        # Of a file that can't be read nobody knows whose and which it is: no key opens that.
+        unknown = action is Action.UNLOCK and not stored.owner
+        owner, _ = self.verified(call, action, name, version, None if unknown else stored.model_id)
+        if unknown:
+            return name, version
+        if stored.owner != owner:
             raise OwnerRefusedError(f"model '{name}' version {version} belongs to another owner")
+        self._context.obey(owner)
         return name, version
 
     def _obeyed(self, header: OwnerHeader) -> bytes:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from inferonnx.control import NEXT_VERSION, Action, check_name, parse_version
-from inferonnx.errors import InferonnxError, UploadOffsetError
+from inferonnx.errors import InferonnxError, OwnerRefusedError, UploadOffsetError
 from inferonnx.oip import MethodNotAllowedError
 from inferonnx.server import replies
 from inferonnx.server.bodies import allocate
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from inferonnx.server.upload_state import Upload
     from inferonnx.server.uploads import Progress
 
-    Verify = Callable[[Call, Action, str, int, bytes | None], OwnerRequest]
+    Verify = Callable[[Call, Action, str, int, bytes | None], tuple[bytes, OwnerRequest]]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,9 +111,7 @@ class UploadEndpoints:
         n_bytes = parse_length(headers.get("upload-length"), "Upload-Length")
         metadata = headers.get("upload-metadata", "")
         sha256 = parse_digest(parse_metadata(metadata))
-        request = self._verify(call, Action.PUSH, name, version, None)
-        owner = self._context.owner
-        assert owner is not None  # noqa: S101 - an owner's request was verified
+        owner, request = self._verify(call, Action.PUSH, name, version, None)
         upload = await asyncio.to_thread(
             self._context.uploads.create,
             name=name,
@@ -124,6 +122,11 @@ class UploadEndpoints:
             sha256=sha256,
             metadata=metadata,
         )
+        try:
+            self._context.obey(owner)
+        except OwnerRefusedError:  # another came first while the disk was asked
+            await asyncio.to_thread(self._context.uploads.delete, upload)
+            raise
         return replies.empty(
             201,
             (

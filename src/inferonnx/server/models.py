@@ -9,7 +9,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.errors import InferonnxError, ModelNotReadyError, PinError
+from inferonnx.errors import (
+    AuthenticationError,
+    InferonnxError,
+    ModelNotReadyError,
+    PinError,
+    SealedFormatError,
+    SignatureError,
+    TargetError,
+    UnavailableError,
+)
 from inferonnx.oip import UnsupportedError, unknown_model
 from inferonnx.server.scheduler import ModelQueue, QueueLimits
 
@@ -28,6 +37,18 @@ READY, LOCKED, UNAVAILABLE = "ready", "locked", "unavailable"
 OTHER_FILE = "Its owner pushes another version."
 """What helps against a file that can't be served; no key does."""
 
+KEY_OR_FILE = "Its owner unlocks it with this very file's key, or pushes another version."
+"""What helps where an unlock has failed and cryptography does not tell which of both is wrong."""
+
+FOR_GOOD = (
+    PinError,
+    SealedFormatError,
+    SignatureError,
+    TargetError,
+    UnsupportedError,
+)
+"""Failures of an unlock that say of the file itself that it can't be served."""
+
 
 class ModelView(NamedTuple):
     """One version of a model as an operator sees it."""
@@ -37,11 +58,8 @@ class ModelView(NamedTuple):
     reason: str
     entry: PoolEntry | None
     queue: ModelQueue
-
-    @property
-    def way_out(self) -> str:
-        """What makes it ready; empty where that is the usual: its owner unlocks it."""
-        return OTHER_FILE if self.state == UNAVAILABLE else ""
+    way_out: str = ""
+    """What makes it ready; empty where that is the usual: its owner unlocks it."""
 
 
 class _Version:
@@ -144,11 +162,15 @@ class Models:
         owner has named. (4) Its sealed name is the one that it is served under.
 
         Raises:
-            InferonnxError: One of these fails, or it can't be served in this memory.
+            InferonnxError: One of these fails, it can't be served in this memory, or what
+                stands in its place can't be served at all.
         """
         found = self._version(name, version)
-        if found.stored.problem:
-            raise ModelNotReadyError(found.stored.problem, hint=OTHER_FILE)
+        refusal = found.stored.refusal
+        if isinstance(refusal, UnavailableError):  # the file is looked at once: not soon again
+            raise ModelNotReadyError(refusal.message, hint=OTHER_FILE)
+        if refusal is not None:
+            raise refusal.again()
         try:
             await self._admit(found, data_key)
         except InferonnxError as error:
@@ -202,17 +224,20 @@ class Models:
         stored = found.stored
         entry = self._pool.entry((stored.name, stored.version))
         if stored.problem:
-            return ModelView(stored, UNAVAILABLE, stored.problem, entry, found.queue)
-        if entry is None:
-            state, reason = _state_without_key(found.failure)
-            return ModelView(stored, state, reason, entry, found.queue)
-        return ModelView(stored, READY, entry.problem, entry, found.queue)
+            return ModelView(
+                stored, UNAVAILABLE, stored.problem, entry, found.queue, way_out=OTHER_FILE
+            )
+        if entry is not None:
+            return ModelView(stored, READY, entry.problem, entry, found.queue)
+        state, reason, way_out = _state_without_key(found.failure)
+        return ModelView(stored, state, reason, entry, found.queue, way_out=way_out)
 
 
-def _state_without_key(failure: InferonnxError | None) -> tuple[str, str]:
-    """Return state and reason of a version whose key the server does not have."""
+def _state_without_key(failure: InferonnxError | None) -> tuple[str, str, str]:
+    """Return state, reason and way out of a version whose key the server does not have."""
     if failure is None:
-        return LOCKED, "its owner has not unlocked it since it was loaded"
-    if isinstance(failure, UnsupportedError):
-        return UNAVAILABLE, failure.message
-    return LOCKED, f"it could not be unlocked: {failure.message}"
+        return LOCKED, "its owner has not unlocked it since it was loaded", ""
+    if isinstance(failure, FOR_GOOD):
+        return UNAVAILABLE, failure.message, OTHER_FILE
+    way_out = KEY_OR_FILE if isinstance(failure, AuthenticationError) else ""
+    return LOCKED, f"it could not be unlocked: {failure.message}", way_out

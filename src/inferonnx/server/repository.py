@@ -108,7 +108,7 @@ class Repository:
                 numbers = self._numbers(name)
             except UnavailableError as error:
                 path = os.path.join(self.folder, name)
-                yield StoredModel(name=name, version=0, path=path, problem=error.message)
+                yield StoredModel(name=name, version=0, path=path, refusal=error.again())
                 continue
             if numbers:
                 yield from self._versions(name, numbers)
@@ -232,17 +232,18 @@ class Repository:
         return sorted(int(entry) for entry in entries if _is_version(entry))
 
     def _versions(self, name: str, numbers: list[int]) -> Iterator[StoredModel]:
-        owner, problem = None, ""
+        owner: bytes | None = None
+        refusal: InferonnxError | None = None
         try:
             with self._homes.opened(name, follow=True) as home:
                 owner = None if home is None else written_owner(name, home)
         except InferonnxError as error:
-            problem = error.message
+            refusal = error.again()
         for number in numbers:
             path = self._path(name, number)
             found = look_at(path, name=name, version=number, owner=owner)
-            if problem:
-                found = replace(found, problem=found.problem or problem)
+            if refusal is not None:
+                found = replace(found, refusal=found.refusal or refusal)
             elif owner is None:
                 owner = found.owner or None  # where the host put them there, the first one counts
             yield found

@@ -41,7 +41,7 @@ class StoredModel:
         release: The owner's count, 0 when not numbered.
         suite: Name of its AEAD suite.
         file_bytes: Size.
-        problem: Why it can't be served, one sentence; empty when it can.
+        refusal: Why it can't be served; None when it can.
     """
 
     name: str
@@ -52,7 +52,12 @@ class StoredModel:
     release: int = 0
     suite: str = ""
     file_bytes: int = 0
-    problem: str = ""
+    refusal: InferonnxError | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why it can't be served, one sentence; empty when it can."""
+        return "" if self.refusal is None else self.refusal.message
 
 
 class CheckedFile(NamedTuple):
@@ -78,13 +83,18 @@ def look_at(path: str, *, name: str, version: int, owner: bytes | None) -> Store
         verified.header.manifest_offset(n_bytes)  # refuses a file that is cut short
     except InferonnxError as error:
         return StoredModel(
-            name=name, version=version, path=path, file_bytes=n_bytes, problem=error.message
+            name=name, version=version, path=path, file_bytes=n_bytes, refusal=error.again()
         )
-    header, problem = verified.header, ""
+    header = verified.header
+    refusal: InferonnxError | None = None
     if owner is not None and owner != header.owner:
-        problem = "the name belongs to another owner than the one who signed the file"
+        refusal = OwnerRefusedError(
+            "the name belongs to another owner than the one who signed the file"
+        )
     elif header.release not in (0, version):
-        problem = f"its sealed release is {header.release}, and not the version of its folder"
+        refusal = PinError(
+            f"its sealed release is {header.release}, and not the version of its folder"
+        )
     return StoredModel(
         name=name,
         version=version,
@@ -94,7 +104,7 @@ def look_at(path: str, *, name: str, version: int, owner: bytes | None) -> Store
         release=header.release,
         suite=header.suite.name,
         file_bytes=n_bytes,
-        problem=problem,
+        refusal=refusal,
     )
 
 

@@ -21,6 +21,8 @@ def test_a_line_for_each_version(run, key_path):
     head, *lines = run().splitlines()
     assert head.split() == [
         "name",
+        "sealed",
+        "as",
         "version",
         "state",
         "release",
@@ -30,9 +32,9 @@ def test_a_line_for_each_version(run, key_path):
         "model",
         "id",
     ]
-    (row,) = [line for line in lines if line.split()[:2] == ["cnn", "3"]]
-    assert row.split()[2:4] == ["ready", "3"]
-    assert Key.load(key_path).public_key[:12] in row
+    (row,) = [line for line in lines if line.split()[:3] == ["cnn", "same", "3"]]
+    assert row.split()[3:5] == ["ready", "3"]
+    assert Key.load(key_path).public_key[:8] in row
 
 
 def test_json_has_all_of_it(run, key_path):
@@ -63,4 +65,29 @@ def test_what_a_server_says_moves_no_cursor(capsys):
     out = capsys.readouterr().out
     assert all(c.isprintable() or c == "\n" for c in out)
     assert max(map(len, out.splitlines())) < 700
-    assert "sealed as another" in out or "because" in out
+    assert "another" in out
+    assert "because" in out
+
+
+@pytest.mark.parametrize(("sealed_name", "shown"), [("net", "same"), ("gpt", "gpt"), (None, "-")])
+def test_the_sealed_name_is_shown_where_it_is_known(sealed_name, shown, capsys):
+    listing._show([ServedModel(name="net", version=1, state="ready", sealed_name=sealed_name)])
+    assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["net", shown, "1"]
+
+
+def test_a_line_fits_into_a_hundred_columns(capsys):
+    listing._show(
+        [
+            ServedModel(
+                name="efficientnet-lite4-11",
+                version=1,
+                state="locked",
+                sealed_name="efficientnet-lite4-11",
+                owner="a" * 64,
+                model_id="b" * 64,
+                file_bytes=999 * 2**20,
+                resident_bytes=999 * 2**20,
+            )
+        ]
+    )
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100

@@ -48,6 +48,18 @@ def processes_with(path):
     return found
 
 
+def test_without_matplotlib_nothing_is_built_or_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # to the import system: there is none
+    monkeypatch.chdir(ROOT)
+    code = main(["paper", "run-all", *words(tmp_path / "zoo", tmp_path / "results")[3:]])
+    assert code == ExitCode.UNAVAILABLE
+    assert capsys.readouterr().err.splitlines() == [
+        "inferonnx: error: figures are drawn by matplotlib, which is not installed",
+        "hint: Install it with `pip install 'inferonnx[paper]'`.",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
 def test_interrupted_it_goes_on_where_it_was_and_leaves_all_files(zoo, tmp_path):
     package("matplotlib")
     results = tmp_path / "results"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inferonnx.errors import PlanError
@@ -164,7 +164,6 @@ def simulate(graph: Graph, start: int, stop: int) -> int:
     return peak
 
 
-@settings(deadline=None)
 @given(graphs())
 def test_peaks_equal_a_simulation(graph: Graph) -> None:
     n_nodes = len(graph.nodes)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
 
 from inferonnx.errors import InferonnxError
 from inferonnx.sealed import (
@@ -31,10 +30,6 @@ from inferonnx.sealed import (
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-# How long an example takes depends on who else uses the machine.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 TESTS = Path(__file__).parents[2]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 import os
@@ -449,6 +450,43 @@ def test_a_version_that_is_there_is_409(site):
 def test_a_name_of_another_owner_is_403(site):
     bring(site.repository, make_file(seed=OTHER_SEED))
     refused(site.announce(version=2), 403, "belongs to another owner")
+
+
+@pytest.fixture
+def unowned(site):
+    """A site that will obey the first who comes."""
+    site.ask("POST", "/inferonnx/v1/nonce")  # its parts are made with its first request
+    site.context.owner = None
+    site.context.config = dataclasses.replace(
+        site.context.config, owner=None, owner_first_come=True
+    )
+    return site
+
+
+def test_who_is_refused_is_not_the_first_who_came(unowned):
+    bring(unowned.repository, make_file(seed=OTHER_SEED))
+    refused(unowned.announce(version=2), 403, "belongs to another owner")
+    assert unowned.context.owner is None
+    refused(unowned.announce(), 409, "already")
+    assert unowned.context.owner is None
+    theirs = make_file(1, seed=OTHER_SEED)
+    signature = unowned.signed(theirs, version=2, seed=OTHER_SEED, owner=OTHER_OWNER)
+    assert unowned.announce(theirs, version=2, **signature).status == 201
+    assert unowned.context.owner == OTHER_OWNER
+
+
+def test_of_two_who_come_first_one_is_obeyed_and_nothing_stays_of_the_other(unowned, monkeypatch):
+    create = unowned.uploads.create
+
+    def overtaken(**announced):
+        upload = create(**announced)
+        unowned.context.owner = OTHER_OWNER
+        return upload
+
+    monkeypatch.setattr(unowned.uploads, "create", overtaken)
+    refused(unowned.announce(), 403, "another owner has come first")
+    assert unowned.context.owner == OTHER_OWNER
+    assert len(unowned.uploads) == 0
 
 
 def test_a_quota_that_is_used_up_is_507(make_site):

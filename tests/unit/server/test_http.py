@@ -290,9 +290,7 @@ WORDS = post(b"one") + chunked(b"two", b"2" * 20) + post(b"", b"Expect: 100-cont
 WORDS += post(b"last", b"Connection: close")
 
 
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, len(WORDS)), max_size=12))
 def test_any_split_of_the_bytes_gives_the_same_answers(server, cuts):
     with server.raw() as sock:
@@ -304,9 +302,7 @@ def test_any_split_of_the_bytes_gives_the_same_answers(server, cuts):
     assert bodies == [b"one", b"two" + b"2" * 20, b"", b"", b"last"]
 
 
-@settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(
         st.tuples(st.integers(0, len(WORDS)), st.integers(0, 9), st.binary(max_size=9)), max_size=4

@@ -5,10 +5,21 @@ import asyncio
 import pytest
 
 from inferonnx.crypto import Secret
-from inferonnx.errors import InfeasibleBudgetError, KeyMismatchError, ModelNotReadyError
+from inferonnx.errors import (
+    AuthenticationError,
+    InfeasibleBudgetError,
+    InferonnxError,
+    KeyMismatchError,
+    ModelNotReadyError,
+    OwnerRefusedError,
+    PinError,
+    SealedFormatError,
+    TargetError,
+    UnavailableError,
+)
 from inferonnx.oip import UnsupportedError
 from inferonnx.server.answers import Answers
-from inferonnx.server.models import LOCKED, READY, UNAVAILABLE
+from inferonnx.server.models import KEY_OR_FILE, LOCKED, OTHER_FILE, READY, UNAVAILABLE
 from inferonnx.server.replies import failure, verdict
 from inferonnx.sizes import MIB
 from serving.simulated import Parts
@@ -88,7 +99,7 @@ def test_what_was_remembered_of_a_failure_holds_nothing_of_the_attempt(parts):
 
 @pytest.mark.parametrize("name", ["float", "cut"])
 def test_who_asks_for_what_is_not_ready_is_told_what_helps_and_not_to_ask_again_soon(parts, name):
-    parts.add("cut", problem="the file is cut short")
+    parts.add("cut", refusal=SealedFormatError("the file is cut short"))
     for ask in (
         lambda: parts.models.signature(parts.models.find(name, None)),
         lambda: asyncio.run(Answers(parts.context).load(name)),
@@ -99,3 +110,46 @@ def test_who_asks_for_what_is_not_ready_is_told_what_helps_and_not_to_ask_again_
         way_out = "`inferonnx unlock`." if name == "float" else "pushes another version."
         assert (told.status, told.retry_after_s) == (503, 0)
         assert told.sentence.endswith(way_out)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [
+        (SealedFormatError("the file is cut short"), 422),
+        (AuthenticationError(), 422),
+        (PinError("its sealed release is 2, and not the version of its folder"), 422),
+        (OwnerRefusedError("it belongs to another owner than the one of this server"), 403),
+        (UnavailableError("its model.sealed can't be read: Input/output error"), 503),
+    ],
+)
+def test_a_file_that_no_key_opens_is_refused_definitely(parts, refusal, status):
+    parts.add("cut", refusal=refusal)
+    with pytest.raises(InferonnxError) as caught:
+        asyncio.run(parts.models.unlock("cut", 1, Secret(bytes(32))))
+    told = verdict(caught.value)
+    assert (told.status, told.retry_after_s) == (status, 0)
+    assert told.sentence.startswith(refusal.message)
+    assert "inferonnx unlock" not in told.sentence
+    assert caught.value is not refusal
+
+
+@pytest.mark.parametrize(
+    ("failure", "state", "way_out"),
+    [
+        (AuthenticationError(), LOCKED, KEY_OR_FILE),  # a wrong key looks the same
+        (PinError("it is another"), UNAVAILABLE, OTHER_FILE),
+        (TargetError("it is for other machines"), UNAVAILABLE, OTHER_FILE),
+    ],
+)
+def test_what_an_unlock_has_shown_is_told_with_what_helps(parts, failure, state, way_out):
+    parts.models.not_unlocked("float", 1, failure)
+    view = parts.models.find("float", 1)
+    assert view.state == state
+    assert view.reason.endswith(failure.message)
+    with pytest.raises(ModelNotReadyError) as caught:
+        parts.models.signature(view)
+    told = verdict(caught.value)
+    assert told.sentence.endswith(f"{failure.message}. {way_out}")
+    assert told.retry_after_s == 0
+    unlock(parts)  # the file may have been put right meanwhile
+    assert parts.models.find("float", 1).state == READY

@@ -625,4 +625,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestAnySequence = Machine.TestCase
-TestAnySequence.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+TestAnySequence.settings = settings(max_examples=15, stateful_step_count=25)

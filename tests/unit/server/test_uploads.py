@@ -720,7 +720,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestAnySequence = Machine.TestCase
-TestAnySequence.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+TestAnySequence.settings = settings(max_examples=20, stateful_step_count=30)
 
 
 def test_errors_are_the_packages_own(host):

@@ -29,7 +29,7 @@ from inferonnx.app.host.settings import (
 )
 from inferonnx.control import SECRET_BYTES, NonceBook, config_digest, encode_config
 from inferonnx.crypto import Secret
-from inferonnx.errors import InfeasibleBudgetError, InferonnxError
+from inferonnx.errors import InfeasibleBudgetError, InferonnxError, OwnerRefusedError
 from inferonnx.runtime import process
 from inferonnx.runtime.whole_files import whole_file
 from inferonnx.server.api import Api
@@ -293,9 +293,10 @@ class Server:
 
 def _obeyed(stored: StoredModel, owner: bytes | None) -> StoredModel:
     """Return a model as this owner's server has it: another owner's can't be unlocked here."""
-    if stored.problem or owner in (None, stored.owner):
+    if stored.refusal is not None or owner in (None, stored.owner):
         return stored
-    return replace(stored, problem="it belongs to another owner than the one of this server")
+    other = OwnerRefusedError("it belongs to another owner than the one of this server")
+    return replace(stored, refusal=other)
 
 
 def _counted(models: Models) -> Mapping[str, int]:

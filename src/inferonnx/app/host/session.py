@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferonnx.app.host.growth import growth, powers
@@ -14,7 +15,7 @@ from inferonnx.sizes import format_size
 from inferonnx.tensors import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     from inferonnx.engine import PassEvent, Stream
@@ -145,18 +146,13 @@ class Session:
             numpy arrays where numpy is installed and wanted, `Tensor` otherwise.
 
         Raises:
+            UsageError: There is no such output, or the arguments are none at all.
             TensorError: An input is missing, unknown, or of another type or shape.
             InfeasibleBudgetError: Inputs larger than planned would break the budget, or
                 outputs are beyond their limit.
             AuthenticationError: The file was changed; nothing is returned.
         """
-        names = [value.name for value in self._manifest.outputs]
-        wanted = names if output_names is None else list(output_names)
-        unknown = [name for name in wanted if name not in names]
-        if unknown:
-            raise UsageError(
-                f"the model has no output {unknown[0]!r}", hint=f"It has: {', '.join(names)}."
-            )
+        wanted = self._wanted(output_names)
         values = self._checked(inputs)
         kind = Kind(tuple(map(_sizes, values.values())), self._check_sizes(values))
         results: list[Any] = self._stream.run(
@@ -180,8 +176,32 @@ class Session:
         """Give back what passes have left in the arena."""
         self._environment.trim()
 
+    def _wanted(self, output_names: Sequence[str] | None) -> list[str]:
+        names = [value.name for value in self.get_outputs()]
+        if output_names is None:
+            return names
+        # A text would be taken letter by letter.
+        if isinstance(output_names, str) or not isinstance(output_names, Iterable):
+            raise UsageError(
+                f"the names of outputs are a list, and not {_kind_of(output_names)}",
+                hint=f"Give None for all, or a list of: {', '.join(names)}.",
+            )
+        wanted = list(output_names)
+        unknown = [name for name in wanted if name not in names]
+        if unknown:
+            raise UsageError(
+                f"the model has no output {unknown[0]!r}", hint=f"It has: {', '.join(names)}."
+            )
+        return wanted
+
     def _checked(self, inputs: Mapping[str, object]) -> dict[str, Exported]:
         known = [value.name for value in self.get_inputs()]
+        if not isinstance(inputs, Mapping):
+            named = ", ".join(f"{name!r}: ..." for name in known)
+            raise UsageError(
+                f"inputs are given by name in a dict, and not {_kind_of(inputs)}",
+                hint=f"Give {{{named}}}.",
+            )
         for name in inputs:
             if name not in known:
                 raise TensorError(
@@ -229,6 +249,11 @@ class Session:
         from inferonnx.app.host.arrays import to_numpy
 
         return to_numpy(value)
+
+
+def _kind_of(value: object) -> str:
+    """Return what a caller has given, for a sentence; never its content."""
+    return "None" if value is None else f"of type {type(value).__name__}"
 
 
 class Kind(NamedTuple):

@@ -64,6 +64,41 @@ def test_outputs_are_chosen_by_name(sealed_cnn, key, image):
             session.run(["nothing"], {"image": image})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence", "hint"),
+    [
+        ((None, [1]), "not of type list", "{'image': ...}"),
+        ((None, None), "not None", "{'image': ...}"),
+        ((None, "image"), "not of type str", "{'image': ...}"),
+        (("scores", {}), "not of type str", "a list of: scores."),
+        ((3, {}), "not of type int", "a list of: scores."),
+        (([3], {}), "no output 3", "It has: scores."),
+    ],
+)
+def test_arguments_of_another_kind_are_one_sentence(sealed_cnn, key, arguments, sentence, hint):
+    with inferonnx.open(sealed_cnn, key=key, memory=PLENTY) as session:
+        with pytest.raises(UsageError, match=sentence) as caught:
+            session.run(*arguments)
+        assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("memory", [1.5, b"85MiB", [85], True])
+def test_a_budget_that_is_no_size_is_one_sentence(sealed_cnn, cnn, key, tmp_path, memory):
+    for refused in (
+        lambda: inferonnx.open(sealed_cnn, key=key, memory=memory),
+        lambda: inferonnx.seal(cnn, tmp_path / "x.sealed", key=key, memory=memory),
+    ):
+        with pytest.raises(UsageError, match="is not a size") as caught:
+            refused()
+        assert "85MiB" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_outputs_may_be_named_by_anything_that_gives_names(sealed_cnn, key, image):
+    with inferonnx.open(sealed_cnn, key=key, memory=PLENTY) as session:
+        assert len(session.run((v.name for v in session.get_outputs()), {"image": image})) == 1
+
+
 def test_nothing_resident_gives_the_same_bits_as_all_resident(sealed_cnn, key, image):
     with inferonnx.open(sealed_cnn, key=key, memory=PLENTY) as session:
         assert session.figures.streamed_bytes == 0

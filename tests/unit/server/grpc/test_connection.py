@@ -673,7 +673,6 @@ def test_a_goaway_of_the_client_ends_the_connection(client):
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(st.binary(min_size=1, max_size=400), min_size=1, max_size=5), st.booleans())
@@ -705,7 +704,6 @@ FRAMES = st.builds(
 
 @settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.lists(FRAMES, min_size=1, max_size=6))

@@ -6,6 +6,7 @@ from unittest.mock import ANY
 
 import pytest
 
+from inferonnx.errors import SealedFormatError
 from inferonnx.oip import InferRequest, NamedTensor
 from inferonnx.oip import grpc as codec
 from inferonnx.oip.grpc.pool import message_class
@@ -114,7 +115,7 @@ def test_the_repository_and_who_may_change_it(start):
     text, entry = new_token(bytes(38), roles=(Role.MANAGE,), expires_s=1 << 40)
     server = start(config={"tokens": (entry,)})
     server.parts.add("int64")
-    server.parts.add("bool", problem="it is damaged")
+    server.parts.add("bool", refusal=SealedFormatError("it is damaged"))
     with H2Client(server) as client:
 
         def manage(method, **document):
