@@ -21,7 +21,7 @@ class Interrupt(KeyboardInterrupt):
 class Counting(Summing):
     """Counts partitions; weights by their first byte. Tells `during` while it computes."""
 
-    def run(self, inputs):
+    def run(self, inputs, stop=None):
         runtime = self.runtime
         with runtime.lock:
             runtime.now += 1

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from inferonnx.app.host.session import Session
     from inferonnx.crypto import Secret
     from inferonnx.engine import PassEvent
+    from inferonnx.runtime.stop import Stop
     from inferonnx.sealed import Manifest
 
 
@@ -176,17 +177,17 @@ class ServedModel:
         """Bytes of weights that its passes have read and opened until now."""
         return self._session.opened_bytes
 
-    def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    def run(self, inputs: Mapping[str, Tensor], stop: Stop | None = None) -> list[Tensor]:
         """Return all outputs in declared order.
 
         Raises:
             TooLargeError: Inputs of this size may need more than the model's share, or
                 outputs do, now and whenever it is tried again.
             BusyError: The arena is at its limit, by this pass or by those beside it.
-            InferonnxError: The model fails on them.
+            InferonnxError: The model fails on them, or `stop` was set.
         """
         try:
-            results = self._session.run(None, inputs)
+            results = self._session.run(None, inputs, stop=stop)
         except InfeasibleBudgetError as error:
             self._session.trim()
             raise TooLargeError(error.message) from error

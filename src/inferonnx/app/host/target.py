@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
-from inferonnx.errors import TargetError
+from inferonnx.errors import EngineError, TargetError
 from inferonnx.runtime.ort import OrtSession
 from inferonnx.runtime.ort_values import dump, load
+from inferonnx.runtime.stop import Stop
 from inferonnx.tensors import DType, Tensor, parse_npy
 
 if TYPE_CHECKING:
-    from inferonnx.runtime.ort import Environment
+    from inferonnx.runtime.ort import Environment, Value
     from inferonnx.runtime.ort_values import Exported
     from inferonnx.sealed import Manifest, Probe
 
 PROBE_TOLERANCE = 1e-4
 """Largest difference of the probe; a wrong layout is off by the size of the values."""
+
+PROBE_S = 10.0
+"""How long a probe may compute. It takes under 20 ms, and seconds on a machine with more to
+do than it can. One that was made never to end would keep all other models from being opened."""
 
 
 def check_target(manifest: Manifest, environment: Environment) -> None:
@@ -28,7 +34,8 @@ def check_target(manifest: Manifest, environment: Environment) -> None:
 
     Raises:
         TargetError: Names both sides and what mends it.
-        EngineError: onnxruntime fails on the probe, and not by its layout.
+        EngineError: onnxruntime fails on the probe, and not by its layout, or is not
+            done with it in time.
     """
     target = manifest.target
     here = os.uname().machine
@@ -54,13 +61,32 @@ def _agrees(probe: Probe, environment: Environment) -> bool:
     # blocks of either. So what onnxruntime says it can't do has another reason.
     session = OrtSession(environment, probe.skeleton)
     try:
-        results = session.run([load(environment, parse_npy(data)) for data in probe.inputs])
+        results = _in_time(session, [load(environment, parse_npy(x)) for x in probe.inputs])
         return len(results) == len(probe.outputs) and all(
             _close(dump(environment, result), parse_npy(data))
             for result, data in zip(results, probe.outputs, strict=True)
         )
     finally:
         session.close()
+
+
+def _in_time(session: OrtSession, inputs: list[Value]) -> list[Value]:
+    stop = Stop()
+    timer = threading.Timer(PROBE_S, stop.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        return session.run(inputs, stop)
+    except EngineError as error:
+        if stop.is_set:
+            raise EngineError(
+                f"the probe of this file did not end within {PROBE_S:g} s",
+                hint="Seal the model again, or try when the machine has less to do.",
+            ) from error
+        raise
+    finally:
+        timer.cancel()
+        timer.join()  # its stack and its heap are there again for the threads that open
 
 
 def _close(mine: Exported, known: Tensor) -> bool:
