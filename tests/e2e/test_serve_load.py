@@ -14,6 +14,9 @@ from served import PATIENCE_S
 from serving.asking import PATIENT, Asker, connection, raw, request, reset, turns, turns_in
 from serving.running import everything, until
 
+ENDLESS = 10**12
+"""Turns: thirty years."""
+
 SMALL_QUEUE = "max_queue = 2\nmax_batch = 1\n"
 
 
@@ -104,6 +107,28 @@ def test_a_client_that_vanishes_is_not_computed(narrow, how):
     assert found["inference_stats"]["fail"]["count"] == 1
     assert narrow.end() == 0
     assert [line["status"] for line in narrow.requests("infer")][-2:] == [499, 200]
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_client_that_vanishes_while_it_is_computed_holds_nobody_up(narrow, how):
+    before = requests_hold(narrow)
+    sock = raw(narrow)
+    sock.sendall(request(PATIENT, turns(ENDLESS)))
+    behind = Asker(narrow, PATIENT, turns(1))
+    until(lambda: pending(narrow) == 2)
+    sock.close() if how == "close" else reset(sock)
+    assert behind.answered() == 200
+    until(lambda: pending(narrow) == 0)
+    until(lambda: requests_hold(narrow) == before)
+    assert counts(narrow)["execution_count"] == narrow.executed + 1
+    assert narrow.end() == 0
+    assert [line["status"] for line in narrow.requests("infer")][-2:] == [499, 200]
+
+
+def requests_hold(served):
+    metrics = served.asked("/metrics", role="metrics")[2].decode()
+    (line,) = (x for x in metrics.splitlines() if x.startswith("inferonnx_request_bytes "))
+    return int(float(line.split()[-1]))
 
 
 def test_sigterm_drains(narrow):

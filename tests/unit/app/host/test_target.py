@@ -2,16 +2,19 @@
 
 import io
 import os
+import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from inferonnx.app.host import target as checks
 from inferonnx.app.host.target import check_target
 from inferonnx.errors import EngineError, TargetError
 from inferonnx.runtime.ort import Environment
 from inferonnx.sealed import Probe
+from serving.loops import looping
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +35,10 @@ def skeleton(operator="Relu"):
     return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
-def check(environment, model, given, expected):
+def check(environment, model, expected, *given):
     here = os.uname().machine
     target = SimpleNamespace(onnxruntime=environment.version, layout="nchwc8", arch=here)
-    probe = Probe(skeleton=model, inputs=(npy(given),), outputs=(npy(expected),))
+    probe = Probe(skeleton=model, inputs=tuple(map(npy, given)), outputs=(npy(expected),))
     check_target(SimpleNamespace(target=target, probe=probe), environment)
 
 
@@ -43,12 +46,12 @@ GIVEN = np.array([-1, 2], np.float32)
 
 
 def test_a_probe_with_its_answer_is_no_obstacle(environment):
-    check(environment, skeleton(), GIVEN, np.array([0, 2], np.float32))
+    check(environment, skeleton(), np.array([0, 2], np.float32), GIVEN)
 
 
 def test_another_answer_is_another_layout(environment):
     with pytest.raises(TargetError, match="has another"):
-        check(environment, skeleton(), GIVEN, np.array([0, 3], np.float32))
+        check(environment, skeleton(), np.array([0, 3], np.float32), GIVEN)
 
 
 @pytest.mark.parametrize(
@@ -62,4 +65,15 @@ def test_another_answer_is_another_layout(environment):
 )
 def test_an_engine_that_fails_is_told_as_that(environment, model, given):
     with pytest.raises(EngineError):
-        check(environment, model, given, GIVEN)
+        check(environment, model, GIVEN, given)
+
+
+def test_a_probe_that_would_never_end_is_ended(environment, monkeypatch):
+    one = np.array(1, np.float32)
+    check(environment, looping(1000), one)
+    monkeypatch.setattr(checks, "PROBE_S", 0.2)
+    n_threads = threading.active_count()
+    with pytest.raises(EngineError, match=r"did not end within 0\.2 s"):
+        check(environment, looping(2**62), one)
+    assert threading.active_count() == n_threads
+    check(environment, looping(1), one)
