@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from inferonnx.app.host.keys import DataKey, Key
+    from inferonnx.app.host.target import Later
     from inferonnx.runtime.ort import Value
     from inferonnx.runtime.process import PrivateBuffer
     from inferonnx.sealed import Manifest, Pin, VerifiedHeader
@@ -225,6 +226,7 @@ def open_beside(
     spin: bool | None = None,
     resident: bool = True,
     arena_limit_bytes: int = 0,
+    later: Later | None = None,
 ) -> Session:
     """Open a model in a share of the process's memory, beside others that run meanwhile.
 
@@ -242,6 +244,7 @@ def open_beside(
         spin: Whether idle workers spin.
         resident: Whether weights may stay decrypted between passes.
         arena_limit_bytes: Most that passes and sessions of all models may hold together.
+        later: Sees to it that a probe ends.
     """
     start = time.perf_counter()
     return make_session(
@@ -258,6 +261,7 @@ def open_beside(
         peak_before=0,
         resident=resident,
         arena_limit_bytes=arena_limit_bytes,
+        later=later,
     )
 
 
@@ -276,6 +280,7 @@ def make_session(
     share_bytes: int | None = None,
     resident: bool = True,
     arena_limit_bytes: int = 0,
+    later: Later | None = None,
 ) -> Session:
     """Make a session of an open file; whatever fails, nothing stays open.
 
@@ -308,7 +313,7 @@ def make_session(
         )
         drop()
         probe_start_s = time.perf_counter()
-        check_target(manifest, environment)
+        check_target(manifest, environment, later)
         probe_ms = (time.perf_counter() - probe_start_s) * 1e3 if manifest.probe else None
         drop()
         before = process.resident_bytes() or 0

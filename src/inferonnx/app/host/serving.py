@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from inferonnx.app.host.session import Session
+    from inferonnx.app.host.target import Later
     from inferonnx.crypto import Secret
     from inferonnx.engine import PassEvent
     from inferonnx.runtime.stop import Stop
@@ -41,6 +42,8 @@ class EngineOpener:
     Attributes:
         arena_limit_bytes: Most that passes of all models may hold together, whatever the
             numbers in their inputs ask for; 0 is no limit. Holds from the first model on.
+        later: Calls a function after so many seconds, while a thread opens: a probe that
+            would never end is ended by it.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class EngineOpener:
         self._threads, self._page_drop, self._spin = threads, page_drop, spin
         self._resident, self._on_event = resident, on_event
         self.arena_limit_bytes = 0
+        self.later: Later | None = None
 
     def facts(self, path: str, data_key: Secret, *, concurrency: int, n_rows: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
@@ -120,6 +124,7 @@ class EngineOpener:
             spin=self._spin,
             resident=self._resident,
             arena_limit_bytes=self.arena_limit_bytes,
+            later=self.later,
         )
         session.trace(self._on_event)
         return ServedModel(session)

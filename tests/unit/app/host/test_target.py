@@ -35,11 +35,11 @@ def skeleton(operator="Relu"):
     return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
-def check(environment, model, expected, *given):
+def check(environment, model, expected, *given, later=None):
     here = os.uname().machine
     target = SimpleNamespace(onnxruntime=environment.version, layout="nchwc8", arch=here)
     probe = Probe(skeleton=model, inputs=tuple(map(npy, given)), outputs=(npy(expected),))
-    check_target(SimpleNamespace(target=target, probe=probe), environment)
+    check_target(SimpleNamespace(target=target, probe=probe), environment, later)
 
 
 GIVEN = np.array([-1, 2], np.float32)
@@ -70,10 +70,22 @@ def test_an_engine_that_fails_is_told_as_that(environment, model, given):
 
 def test_a_probe_that_would_never_end_is_ended(environment, monkeypatch):
     one = np.array(1, np.float32)
-    check(environment, looping(1000), one)
+    timers = []
+
+    def later(seconds, call):
+        timers.append(threading.Timer(seconds, call))
+        timers[-1].start()
+
     monkeypatch.setattr(checks, "PROBE_S", 0.2)
-    n_threads = threading.active_count()
+    check(environment, looping(1000), one, later=later)
     with pytest.raises(EngineError, match=r"did not end within 0\.2 s"):
-        check(environment, looping(2**62), one)
-    assert threading.active_count() == n_threads
+        check(environment, looping(2**62), one, later=later)
     check(environment, looping(1), one)
+    assert len(timers) == 2
+    for timer in timers:
+        timer.join(30)
+
+
+def test_a_probe_that_fails_in_time_is_told_as_that(environment):
+    with pytest.raises(EngineError, match="could not run"):
+        check(environment, skeleton(), GIVEN, GIVEN.astype(np.float64), later=lambda *_: None)
