@@ -39,12 +39,12 @@ def sealed(key, cnn, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def start(sealed, key, key_path, tmp_path_factory):
-    """Start a server of the owner's that has models of `sealed`, unlocked."""
+    """Start a server of the owner's: models of `sealed` and at `paths`, unlocked."""
     started = []
 
-    def serve(*names, options=(), owner=key.public_key, **more):
+    def serve(*names, paths=(), options=(), owner=key.public_key, **more):
         folder = tmp_path_factory.mktemp("served")
-        models.stock(folder / "repo", *(sealed[name] for name in names))
+        models.stock(folder / "repo", *(sealed[name] for name in names), *paths)
         server = Served(
             *(folder, owner, *(("--key", key_path) if names else ()), *options),
             **more,

@@ -340,20 +340,15 @@ def test_a_cancelled_call_that_waits_is_not_computed(start):
     turns.set_data_from_numpy(np.array(4000, np.int64))
     answers = queue.Queue()
 
-    def pending():
-        metrics = server.asked("/metrics", role="metrics")[2].decode()
-        (line,) = (x for x in metrics.splitlines() if x.startswith(PENDING))
-        return line.split()[-1]
-
     with connect(server) as client:
 
         def ask():
             return client.async_infer("patient", [turns], lambda result, error: answers.put(error))
 
         ask()
-        until(lambda: pending() == "1")
+        until(lambda: pending_calls(server) == 1)
         waiting = [ask() for _ in range(4)]
-        until(lambda: pending() == "5")
+        until(lambda: pending_calls(server) == 5)
         for call in waiting:
             call.cancel()
         errors = [answers.get(timeout=PATIENCE_S) for _ in range(5)]
@@ -361,6 +356,41 @@ def test_a_cancelled_call_that_waits_is_not_computed(start):
         (found,) = client.get_inference_statistics("patient").model_stats
         assert (found.execution_count, found.inference_stats.success.count) == (1, 1)
     assert server.end() == 0
+
+
+@pytest.mark.parametrize("how", ["cancel", "deadline"])
+def test_a_call_that_is_given_up_while_it_is_computed_holds_nobody_up(start, how):
+    options = (*GRPC, "--allow-anonymous-infer")
+    server = start("patient", options=options, settings="concurrency = 1\n")
+    answers = queue.Queue()
+
+    def turns(n):
+        asked = triton.InferInput("turns", [], "INT64")
+        asked.set_data_from_numpy(np.array(n, np.int64))
+        return [asked]
+
+    with connect(server) as client:
+        client.infer("patient", turns(1))
+        call = client.async_infer(
+            "patient",
+            turns(10**12),
+            lambda result, error: answers.put(error),
+            client_timeout=1 if how == "deadline" else None,
+        )
+        until(lambda: pending_calls(server) == 1)
+        if how == "cancel":
+            call.cancel()
+        assert answers.get(timeout=PATIENCE_S) is not None
+        client.infer("patient", turns(1), client_timeout=PATIENCE_S)
+        (found,) = client.get_inference_statistics("patient").model_stats
+        assert found.execution_count == 2
+    assert server.end() == 0
+
+
+def pending_calls(server):
+    metrics = server.asked("/metrics", role="metrics")[2].decode()
+    (line,) = (x for x in metrics.splitlines() if x.startswith(PENDING))
+    return int(line.split()[-1])
 
 
 def test_clients_with_a_certificate_have_the_roles_that_were_given(start, tmp_path, image):

@@ -10,9 +10,15 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from inferonnx.sealed import Probe
 from served import PATIENCE_S
+from serving import models
 from serving.asking import PATIENT, Asker, connection, raw, request, reset, turns, turns_in
+from serving.loops import looping
 from serving.running import everything, until
+
+ENDLESS = 10**12
+"""Turns: thirty years."""
 
 SMALL_QUEUE = "max_queue = 2\nmax_batch = 1\n"
 
@@ -104,6 +110,46 @@ def test_a_client_that_vanishes_is_not_computed(narrow, how):
     assert found["inference_stats"]["fail"]["count"] == 1
     assert narrow.end() == 0
     assert [line["status"] for line in narrow.requests("infer")][-2:] == [499, 200]
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_a_client_that_vanishes_while_it_is_computed_holds_nobody_up(narrow, how):
+    before = requests_hold(narrow)
+    sock = raw(narrow)
+    sock.sendall(request(PATIENT, turns(ENDLESS)))
+    behind = Asker(narrow, PATIENT, turns(1))
+    until(lambda: pending(narrow) == 2)
+    sock.close() if how == "close" else reset(sock)
+    assert behind.answered() == 200
+    until(lambda: pending(narrow) == 0)
+    until(lambda: requests_hold(narrow) == before)
+    assert counts(narrow)["execution_count"] == narrow.executed + 1
+    assert narrow.end() == 0
+    assert [line["status"] for line in narrow.requests("infer")][-2:] == [499, 200]
+
+
+def test_a_probe_that_would_never_end_keeps_no_other_model_from_being_opened(
+    start, sealed, key, tmp_path
+):
+    endless = Probe(skeleton=looping(ENDLESS), inputs=(), outputs=())
+    hostile = models.with_probe(sealed["swelling"], tmp_path, key, endless)
+    served = start("cnn", options=("--allow-anonymous-infer",), paths=(hostile,))
+    sizes = [{"name": n, "shape": [1], "datatype": "INT64", "data": [4]} for n in models.SIZES]
+    body = json.dumps({"inputs": sizes}).encode()
+    asked = Asker(served, "/v2/models/swelling/infer", body)
+    image = np.zeros((1, 3, 16, 16), np.float32).tobytes()
+    head = {"Inference-Header-Content-Length": "0"}
+    assert Asker(served, "/v2/models/cnn/infer", image, **head).answered() == 200
+    assert asked.answered() == 500
+    assert b"did not end within" in asked.body
+    assert Asker(served, "/v2/models/cnn/infer", image, **head).answered() == 200
+    assert served.end() == 0
+
+
+def requests_hold(served):
+    metrics = served.asked("/metrics", role="metrics")[2].decode()
+    (line,) = (x for x in metrics.splitlines() if x.startswith("inferonnx_request_bytes "))
+    return int(float(line.split()[-1]))
 
 
 def test_sigterm_drains(narrow):

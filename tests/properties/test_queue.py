@@ -1,8 +1,8 @@
 """A queue under any order of events: whoever asks is answered once, by its own numbers.
 
 Models double what they are given, so that an answer says whose it is. Nothing is
-computed for a request that nobody waits for when its run begins, and no caller gets
-its inputs back while a run uses them.
+computed for a request that nobody waits for when its run begins, no run is given up that
+somebody waits for, and no caller gets its inputs back while a run uses them.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def of_run(self, calls):
         """Return the requests whose numbers a run has."""
-        ((inputs,),) = (call.args for call in calls)
+        ((inputs, _),) = (call.args for call in calls)
         numbers_of_run = {v // 1000 for v in inputs["x"].data.cast("q").tolist()}
         return [self.requests[number] for number in numbers_of_run]
 
@@ -124,6 +124,8 @@ class QueueMachine(RuleBasedStateMachine):
         _, _, (calls,), _ = self.runs.calls[which % len(self.runs.calls)]
         users = self.of_run(calls)
         assert not any(request.gone for request in users), "inputs were given back too early"
+        if calls[0].args[1].is_set:
+            assert all(request.task.cancelling() for request in users), "somebody still waits"
         self.runs.run_next(which)
         self.loop.step(turns)
 

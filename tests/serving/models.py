@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import ml_dtypes
@@ -11,9 +13,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import inferonnx
+from inferonnx.app.host.opening import open_file
+from inferonnx.crypto import Secret
+from inferonnx.sealed import SealWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from inferonnx.sealed import Probe
 
 NUMBERS = {
     "BOOL": (TensorProto.BOOL, np.bool_),
@@ -161,4 +168,23 @@ def _saved(path, nodes, inputs, outputs, weights=()):
     graph = helper.make_graph(nodes, "secret_graph", inputs, outputs, list(weights))
     opsets = [helper.make_opsetid("", 20)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
+    return path
+
+
+def with_probe(sealed: Path, folder: Path, key: inferonnx.Key, probe: Probe) -> Path:
+    """Write a model without weights again, with another probe: signed as only its owner can."""
+    opened = open_file(str(sealed), key=key)
+    opened.close()
+    manifest = opened.manifest
+    writer = SealWriter(
+        key=key.owner,
+        suite=opened.verified.header.suite,
+        release=1,
+        block_bytes=[partition.block_bytes for partition in manifest.partitions],
+        data_key=Secret(os.urandom(32)),
+        wrap_salt=os.urandom(32),
+    )
+    end = writer.finish(replace(manifest, probe=probe))
+    path = folder / sealed.name
+    path.write_bytes(end.header + end.manifest)
     return path

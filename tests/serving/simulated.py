@@ -63,7 +63,7 @@ class Echo:
     def __init__(self, engine):
         self.engine = engine
 
-    def run(self, inputs):
+    def run(self, inputs, stop):
         self.engine.n_runs += 1
         assert self.engine.gate.wait(PATIENCE_S)
         if self.engine.error is not None:

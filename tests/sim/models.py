@@ -60,7 +60,7 @@ class DoublingModel:
             raise self.fits_up_to
         return shapes["x"][0] <= self.fits_up_to
 
-    def run(self, inputs):
+    def run(self, inputs, stop):
         if self.closed:
             self.opener.wrongs.append("a closed model runs")
         values = inputs["x"].data.cast("q").tolist() if len(inputs["x"].data) else []

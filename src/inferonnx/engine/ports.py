@@ -6,7 +6,7 @@ the last reference. `B` is memory that nobody else can write.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,14 +37,27 @@ V = TypeVar("V")
 B = TypeVar("B", bound=Buffer)
 
 
+class Stop(Protocol):
+    """Set by whoever gives a call up, from any thread.
+
+    Attributes:
+        is_set: Whether nobody wants the call's results any more.
+    """
+
+    is_set: bool
+
+
 class Computation(Protocol[V]):
     """A partition, ready to run."""
 
     def bind(self, weights: Sequence[V]) -> None:
         """Fix the weight inputs, in the order of the partition's weights."""
 
-    def run(self, inputs: Sequence[V]) -> list[V]:
-        """Compute the outputs from the boundary values, for several callers at once."""
+    def run(self, inputs: Sequence[V], stop: Any = None) -> list[V]:
+        """Compute the outputs from the boundary values, for several callers at once.
+
+        What is under way ends in an error once the call's `stop`, the runtime's own, is set.
+        """
 
     def close(self) -> None:
         """Give back its memory."""

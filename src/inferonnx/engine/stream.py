@@ -7,7 +7,8 @@ last use. While a pass opens blocks it runs alone; calls that wait for it share 
 next one: each block is opened once and its partition run for every call in turn.
 Once nothing is left to open, calls run beside each other. An error of one call, or
 an interrupt of the thread that leads, is never another call's. Which blocks are
-opened, and when, depends on the plan alone, never on values.
+opened, and when, depends on the plan alone, never on values. A call that was given up
+is dropped at the next partition.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from inferonnx.engine.blocks import BlockLoader
     from inferonnx.engine.events import Listener
-    from inferonnx.engine.ports import Computation, Runtime
+    from inferonnx.engine.ports import Computation, Runtime, Stop
     from inferonnx.sealed import Manifest, Partition
 
 
@@ -152,6 +153,7 @@ class Stream(Generic[V, B]):
         kind: object = None,
         *,
         names: Sequence[str] | None = None,
+        stop: Stop | None = None,
     ) -> list[object]:
         """Return copies of the model's outputs.
 
@@ -159,13 +161,14 @@ class Stream(Generic[V, B]):
             inputs: By name.
             kind: What the memory of a call depends on: the shapes of its inputs.
             names: Which outputs, in this order. Default: all, in the manifest's.
+            stop: Given up once it is set: from then on it ends as soon as its turn comes.
 
         Raises:
             AuthenticationError: A segment is not what was sealed; nothing is returned.
-            EngineError: onnxruntime fails on these inputs.
+            EngineError: onnxruntime fails on these inputs, or the call was given up.
             UsageError: The stream is closed.
         """
-        call = Call(inputs, self._output_names if names is None else names, kind)
+        call = Call(inputs, self._output_names if names is None else names, kind, stop)
         try:
             self._turns.join(call)
             if call.share:
@@ -210,7 +213,7 @@ class Stream(Generic[V, B]):
             for call in calls:
                 call.values = dict(call.inputs)
             for i in range(len(self._partitions)):
-                alive = [call for call in calls if not call.done]
+                alive = [call for call in calls if call.goes_on()]
                 if not alive:
                     return
                 self._bring(i)
@@ -263,7 +266,7 @@ class Stream(Generic[V, B]):
         listener = self.on_event
         start = time.perf_counter_ns() if listener is not None else 0
         try:
-            results = self._computations[i].run([values[name] for name in partition.inputs])
+            results = self._computations[i].run([values[n] for n in partition.inputs], call.stop)
         except EngineError as error:
             error.partition = i
             call.fail(error)

@@ -20,11 +20,12 @@ import time
 from typing import TYPE_CHECKING, Generic
 
 from inferonnx.engine.ports import V
-from inferonnx.errors import UsageError
+from inferonnx.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from inferonnx.engine.ports import Stop
     from inferonnx.errors import InferonnxError
 
 GATHER_S = 0.001
@@ -57,6 +58,7 @@ class Call(Generic[V]):
         inputs: What it was called with; a pass that is interrupted begins again with them.
         names: Outputs that it wants.
         kind: What its memory depends on: equal for calls that need the same.
+        stop: Set once its caller has given it up; None where he never does.
         values: What is alive in its pass.
         results: Copies of its outputs, in the end.
         error: Why it ended without them.
@@ -65,18 +67,42 @@ class Call(Generic[V]):
         gate: Opened when it should look again.
     """
 
-    __slots__ = ("done", "error", "gate", "inputs", "kind", "names", "results", "share", "values")
+    __slots__ = (
+        "done",
+        "error",
+        "gate",
+        "inputs",
+        "kind",
+        "names",
+        "results",
+        "share",
+        "stop",
+        "values",
+    )
 
-    def __init__(self, inputs: Mapping[str, V], names: Sequence[str], kind: object = None) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, V],
+        names: Sequence[str],
+        kind: object = None,
+        stop: Stop | None = None,
+    ) -> None:
         self.inputs = dict(inputs)
         self.names = names
         self.kind = kind
+        self.stop = stop
         self.values: dict[str, V] = {}
         self.results: list[object] = []
         self.error: InferonnxError | None = None
         self.done = False
         self.share: tuple[Call[V], ...] = ()
         self.gate = Gate()
+
+    def goes_on(self) -> bool:
+        """Tell whether there is more to compute; a call that was given up ends here."""
+        if not self.done and self.stop is not None and self.stop.is_set:
+            self.fail(EngineError("the call was given up", hint="Call again."))
+        return not self.done
 
     def succeed(self, results: list[object]) -> None:
         """End the call with its results; its activations go at once."""

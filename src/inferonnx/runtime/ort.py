@@ -23,6 +23,8 @@ from inferonnx.tensors import DType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from inferonnx.runtime.stop import Stop
+
 _LOG_FATAL = 4
 _ARENA_ALLOCATOR, _DEVICE_ALLOCATOR = 1, 0  # OrtAllocatorType
 _MEM_DEFAULT = 0
@@ -108,11 +110,11 @@ class OrtSession:
         for i, value in enumerate(weights, self._n_boundary):
             self._inputs[i] = value.pointer
 
-    def run(self, inputs: Sequence[Value]) -> list[Value]:
+    def run(self, inputs: Sequence[Value], stop: Stop | None = None) -> list[Value]:
         """Compute the outputs from the boundary values, for several callers at once.
 
         Raises:
-            EngineError: onnxruntime fails.
+            EngineError: onnxruntime fails, or `stop` was set.
         """
         api = self._environment.api
         if len(inputs) != self._n_boundary:
@@ -125,7 +127,7 @@ class OrtSession:
         results = (ctypes.c_void_p * self._n_outputs)()
         status = api.run(
             self._pointer,
-            None,
+            stop and stop.options(api),
             self._input_names,
             pointers,
             self._n_inputs,

@@ -43,6 +43,7 @@ _CALLS: dict[str, tuple[int, tuple[type, ...]]] = {
     "SessionGetInputName": (36, (_P, _Z, _P, _REF)),
     "SessionGetOutputName": (37, (_P, _Z, _P, _REF)),
     "CreateRunOptions": (39, (_REF,)),
+    "RunOptionsSetTerminate": (46, (_P,)),
     "CreateTensorAsOrtValue": (48, (_P, _P, _Z, _I, _REF)),
     "CreateTensorWithDataAsOrtValue": (49, (_P, _P, _Z, _P, _Z, _I, _REF)),
     "GetTensorMutableData": (51, (_P, _REF)),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import DeadlineError, InferonnxError
+from inferonnx.runtime.stop import Stop
 from inferonnx.server.batching import batch_kind, batch_rows, can_join
 from inferonnx.server.threads import wait_out
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from inferonnx.server.statistics import Timing
     from inferonnx.tensors import Tensor
 
@@ -99,9 +103,35 @@ class Job:
             own = error.again() if isinstance(error, InferonnxError) else error
             self._done.set_exception(own)
 
+    def watch(self, left: Callable[[object], None]) -> None:
+        """Call `left` soon after it is not awaited any more."""
+        self._done.add_done_callback(left)
+
+    def unwatch(self, left: Callable[[object], None]) -> None:
+        """Call `left` no more."""
+        self._done.remove_done_callback(left)
+
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
     def _expire(self) -> None:
         self.fail(DeadlineError("the request waited longer than its time-out"))
+
+
+@contextmanager
+def given_up(jobs: Sequence[Job]) -> Iterator[Stop]:
+    """Give what is set when none of the jobs is awaited any more."""
+    stop = Stop()
+
+    def look(_: object) -> None:
+        if not any(job.is_awaited for job in jobs):
+            stop.set()
+
+    for job in jobs:
+        job.watch(look)
+    try:
+        yield stop
+    finally:
+        for job in jobs:
+            job.unwatch(look)

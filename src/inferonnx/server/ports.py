@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from inferonnx.crypto import Secret
     from inferonnx.oip import ModelSignature
+    from inferonnx.runtime.stop import Stop
     from inferonnx.tensors import Tensor
 
 
@@ -67,11 +68,12 @@ class OpenModel(Protocol):
     def opened_bytes(self) -> int:
         """Bytes of weights that its passes have read and opened until now."""
 
-    def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    def run(self, inputs: Mapping[str, Tensor], stop: Stop) -> list[Tensor]:
         """Return all outputs in declared order.
 
         Raises:
-            InferonnxError: The inputs do not fit, or the file is not what was sealed.
+            InferonnxError: The inputs do not fit, the file is not what was sealed, or
+                `stop` was set.
         """
 
     def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:

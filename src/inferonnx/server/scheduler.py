@@ -3,8 +3,8 @@
 Rules of this file. A queue is bounded: what does not fit is refused at once, with a
 time after which it is worth trying again. A request is taken from its queue at the last
 moment, when its model is open and a worker is free: one whose caller has gone, or
-whose time is over, is never computed. One that is computed when its caller goes is
-computed to its end, and the caller is held until then: its inputs are in use.
+whose time is over, is never computed. What is computed when the last of its callers
+goes is ended, and they are held until then: their inputs are in use.
 
 A model whose rows are independent has one worker, which takes all waiting requests of one
 kind as a batch; after a batch it waits a moment for those that it answered to come
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import BusyError, DeadlineError, InferonnxError, ModelNotReadyError
 from inferonnx.server.batching import join, joined_shapes, split
-from inferonnx.server.jobs import Answer, Job
+from inferonnx.server.jobs import Answer, Job, given_up
 from inferonnx.server.statistics import Failure, ModelStatistics, Timing
 from inferonnx.server.threads import in_thread
 
@@ -75,7 +75,7 @@ class ModelQueue:
     async def infer(self, inputs: dict[str, Tensor], *, timeout_s: float | None = None) -> Answer:
         """Return the model's answer.
 
-        Who is cancelled while it is computed returns when it has been: what `inputs`
+        Who is cancelled while it is computed returns when that has ended: what `inputs`
         consist of is in use until then, and its memory still counts.
 
         Args:
@@ -256,7 +256,8 @@ class ModelQueue:
         start = time.perf_counter_ns()
         inputs = join([job.inputs for job in jobs])
         joined = time.perf_counter_ns()
-        outputs = await in_thread(self._threads, model.run, inputs)
+        with given_up(jobs) as stop:
+            outputs = await in_thread(self._threads, model.run, inputs, stop)
         computed = time.perf_counter_ns()
         n_rows = sum(job.rows for job in jobs)
         return outputs, Timing(0, joined - start, computed - joined, 0, n_rows)

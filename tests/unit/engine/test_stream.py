@@ -133,7 +133,7 @@ class Summing:
     def bind(self, weights):
         self.weights = weights
 
-    def run(self, inputs):
+    def run(self, inputs, stop=None):
         if inputs[0] == "bad":
             raise EngineError("onnxruntime could not run a partition")
         self.runtime.running.append(threading.get_ident())
@@ -315,8 +315,8 @@ class CopyingRuntime(SummingRuntime):
         runtime = self
 
         class Telling(Summing):
-            def run(self, inputs):
-                results = super().run(inputs)
+            def run(self, inputs, stop=None):
+                results = super().run(inputs, stop)
                 runtime.order.append(("made", results[0]))
                 return results
 

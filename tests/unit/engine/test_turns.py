@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from test_stream import SIZES, Summing, SummingRuntime, opened, sealed  # noqa: F401 - a fixture
 
 from inferonnx.errors import AuthenticationError, EngineError, UsageError
+from inferonnx.runtime.stop import Stop
 from inferonnx.sealed import HEADER_BYTES
 
 ALL = frozenset(range(len(SIZES)))
@@ -21,7 +22,7 @@ class Interrupt(KeyboardInterrupt):
 class Counting(Summing):
     """Counts partitions; weights by their first byte. Tells `during` while it computes."""
 
-    def run(self, inputs):
+    def run(self, inputs, stop=None):
         runtime = self.runtime
         with runtime.lock:
             runtime.now += 1
@@ -347,3 +348,39 @@ def test_any_calls_of_any_threads_get_their_own_end(
     assert not stream._turns.n_waiting
     stream.close()
     assert all(not any(buffer.view) for buffer in runtime.buffers)
+
+
+def test_who_is_given_up_is_dropped_at_the_next_partition_and_the_others_go_on(sealed):  # noqa: F811
+    stream, _, runtime = opened(sealed, runtime=CountingRuntime())
+    stream.place(frozenset(), slots=3)
+    gate, stop = threading.Event(), Stop()
+    steps = []
+
+    def during(value):
+        gate.wait(30)
+        steps.append(value)
+        if value == 1:
+            stop.set()
+
+    runtime.during = during
+    first = threading.Thread(target=calling, args=(stream, 0))  # holds the two up until both wait
+    first.start()
+
+    def meet():
+        while stream._turns.n_waiting < 3:
+            time.sleep(0.001)
+        gate.set()
+
+    given_up, *others, _ = at_once(
+        lambda: stream.run({"v0": 7}, stop=stop)[0],
+        lambda: stream.run({"v0": 1})[0],
+        lambda: stream.run({"v0": 2})[0],
+        meet,
+    )
+    first.join(30)
+    assert isinstance(given_up, EngineError)
+    assert others == [1 + ADDED, 2 + ADDED]
+    assert len(steps) == 3 * len(SIZES) + 1
+    with pytest.raises(EngineError, match="given up"):
+        stream.run({"v0": 7}, stop=stop)
+    stream.close()

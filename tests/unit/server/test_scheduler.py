@@ -7,6 +7,7 @@ import pytest
 from inferonnx.errors import (
     BusyError,
     DeadlineError,
+    EngineError,
     ModelError,
     ModelNotReadyError,
     TensorError,
@@ -270,6 +271,26 @@ def test_who_is_cancelled_while_it_is_computed_is_held_until_the_run_has_ended(m
     assert tasks[0].cancelled()
     assert world.answer_all(tasks[1]) == [[4]]
     assert world.queue.statistics.failures[Failure.CANCELED] == 1
+
+
+def test_a_run_is_given_up_when_the_last_who_waited_for_it_has_left(make):
+    world = make()
+    tasks = [world.ask(1), world.ask(2)]
+    world.loop.step(10)
+    ((_, _, (call,), _),) = world.runs.calls
+    _, stop = call[0].args
+    tasks[0].cancel()
+    world.loop.step(5)
+    assert not stop.is_set
+    tasks[1].cancel()
+    world.loop.step(5)
+    assert stop.is_set
+    world.model.fault = EngineError("the call was given up")
+    world.run()
+    assert all(task.cancelled() for task in tasks)
+    assert world.batches == [[1, 2]]
+    world.model.fault = None
+    assert world.answer_all(world.ask(3)) == [[6]]
 
 
 def test_a_request_that_did_not_begin_in_time_fails_and_is_never_computed(make):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from inferonnx.app.host.keys import DataKey, Key
     from inferonnx.app.host.opened_file import OpenedFile
+    from inferonnx.app.host.target import Later
     from inferonnx.sealed import Manifest, Memory, Pin
 
 SPIN_BELOW_US = 30_000
@@ -156,6 +157,7 @@ def open_beside(
     spin: bool | None = None,
     resident: bool = True,
     arena_limit_bytes: int = 0,
+    later: Later | None = None,
 ) -> Session:
     """Open a model in a share of the process's memory, beside others that run meanwhile.
 
@@ -173,6 +175,7 @@ def open_beside(
         spin: Whether idle workers spin.
         resident: Whether weights may stay decrypted between passes.
         arena_limit_bytes: Most that passes and sessions of all models may hold together.
+        later: Sees to it that a probe ends.
     """
     start = time.perf_counter()
     return make_session(
@@ -189,6 +192,7 @@ def open_beside(
         peak_before=None,
         resident=resident,
         arena_limit_bytes=arena_limit_bytes,
+        later=later,
     )
 
 
@@ -206,6 +210,7 @@ def make_session(
     peak_before: int | None,
     resident: bool = True,
     arena_limit_bytes: int = 0,
+    later: Later | None = None,
 ) -> Session:
     """Make a session of an open file; whatever fails, nothing stays open.
 
@@ -252,7 +257,7 @@ def make_session(
         )
         drop()
         probe_start_s = time.perf_counter()
-        check_target(manifest, environment)
+        check_target(manifest, environment, later)
         probe_ms = (time.perf_counter() - probe_start_s) * 1e3 if manifest.probe else None
         drop()
         before = process.resident_bytes() or 0

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from inferonnx.app.host.keys import Key
+    from inferonnx.app.host.target import Later
     from inferonnx.control import ServerConfig
     from inferonnx.control.kinds import Address
     from inferonnx.server.context import Page
@@ -153,6 +154,7 @@ class Server:
             floor = process.resident_bytes() or 0
             for_models = pool.total_bytes = models_bytes(config, floor)
             self._opener.arena_limit_bytes = for_models
+            self._opener.later = _later(asyncio.get_running_loop())
             least = await self._load_models(context)
             listeners = await self._open_listeners(api, context, stack)
             expiring = asyncio.create_task(
@@ -304,3 +306,10 @@ def _counted(models: Models) -> Mapping[str, int]:
     for view in models.views():
         counts[view.state] = counts.get(view.state, 0) + 1
     return counts
+
+
+def _later(loop: asyncio.AbstractEventLoop) -> Later:
+    def later(seconds: float, call: Callable[[], None]) -> None:
+        loop.call_soon_threadsafe(partial(loop.call_later, seconds, call))
+
+    return later

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from inferonnx.app.host.session import Session
+    from inferonnx.app.host.target import Later
     from inferonnx.crypto import Secret
     from inferonnx.engine import PassEvent
+    from inferonnx.runtime.stop import Stop
     from inferonnx.sealed import Manifest
 
 
@@ -41,6 +43,8 @@ class EngineOpener:
     Attributes:
         arena_limit_bytes: Most that passes of all models may hold together, whatever the
             numbers in their inputs ask for; 0 is no limit. Holds from the first model on.
+        later: Calls a function after so many seconds, while a thread opens: a probe that
+            would never end is ended by it.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class EngineOpener:
         self._threads, self._page_drop, self._spin = threads, page_drop, spin
         self._resident, self._on_event = resident, on_event
         self.arena_limit_bytes = 0
+        self.later: Later | None = None
 
     def facts(self, path: str, data_key: Secret, *, concurrency: int, n_rows: int) -> ModelFacts:
         """Open the manifest and read what serving needs."""
@@ -120,6 +125,7 @@ class EngineOpener:
             spin=self._spin,
             resident=self._resident,
             arena_limit_bytes=self.arena_limit_bytes,
+            later=self.later,
         )
         session.trace(self._on_event)
         return ServedModel(session)
@@ -177,17 +183,17 @@ class ServedModel:
         """Bytes of weights that its passes have read and opened until now."""
         return self._session.opened_bytes
 
-    def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    def run(self, inputs: Mapping[str, Tensor], stop: Stop | None = None) -> list[Tensor]:
         """Return all outputs in declared order.
 
         Raises:
             TooLargeError: Inputs of this size may need more than the model's share, or
                 outputs do, now and whenever it is tried again.
             BusyError: The arena is at its limit, by this pass or by those beside it.
-            InferonnxError: The model fails on them.
+            InferonnxError: The model fails on them, or `stop` was set.
         """
         try:
-            results = self._session.run(None, inputs)
+            results = self._session.run(None, inputs, stop=stop)
         except InfeasibleBudgetError as error:
             self._session.trim()
             raise TooLargeError(error.message) from error

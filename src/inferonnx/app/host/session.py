@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from inferonnx.runtime.ort import Environment, Value
     from inferonnx.runtime.ort_values import Exported
     from inferonnx.runtime.process import PrivateBuffer
+    from inferonnx.runtime.stop import Stop
     from inferonnx.sealed import Manifest, ValueInfo
 
 
@@ -133,7 +134,13 @@ class Session:
         """Have `on_event` told what a pass does, by whichever thread does it; several at a time."""
         self._stream.on_event = on_event
 
-    def run(self, output_names: Sequence[str] | None, inputs: Mapping[str, object]) -> list[object]:
+    def run(
+        self,
+        output_names: Sequence[str] | None,
+        inputs: Mapping[str, object],
+        *,
+        stop: Stop | None = None,
+    ) -> list[object]:
         """Run the model.
 
         Args:
@@ -141,6 +148,7 @@ class Session:
             inputs: By name: numpy arrays, or anything with the array interface,
                 DLPack or a buffer; lists and dicts of those for sequences and maps, whose
                 values may be plain numbers.
+            stop: Ends the call from another thread.
 
         Returns:
             numpy arrays where numpy is installed and wanted, `Tensor` otherwise.
@@ -151,6 +159,7 @@ class Session:
             InfeasibleBudgetError: Inputs larger than planned would break the budget, or
                 outputs are beyond their limit.
             AuthenticationError: The file was changed; nothing is returned.
+            EngineError: onnxruntime fails on these inputs, or `stop` was set.
         """
         wanted = self._wanted(output_names)
         values = self._checked(inputs)
@@ -162,6 +171,7 @@ class Session:
             },
             kind,
             names=wanted,
+            stop=stop,
         )
         return [self._give(result) for result in results]
 
