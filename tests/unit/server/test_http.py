@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 import zlib
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -620,6 +621,26 @@ def test_a_client_that_does_not_read_its_reply_is_cut_off(start):
         sock.sendall(GET)
         until(lambda: server.notes.n_closed)
         assert server.notes.answers[0][1].sent_s == 0
+
+
+def test_a_large_reply_that_is_read_at_a_trickle_is_cut_off(start):
+    """By the least rate alone, each of these kilobytes would be good for many minutes."""
+
+    async def much(_, __):
+        return Reply(status=200, pieces=(bytes(64 << 20),))
+
+    server = start(much, reply_s=0.3, bytes_per_s=1, body_s=1)
+    with server.raw() as sock:
+        sock.sendall(GET)
+
+        def trickle():
+            with suppress(ConnectionError, ssl.SSLError):
+                for _ in range(10):
+                    sock.recv(1 << 14)
+            return server.notes.n_closed
+
+        until(trickle)
+    assert server.notes.answers[0][1].sent_s == 0
 
 
 async def hold(server, exchange):
