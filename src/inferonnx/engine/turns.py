@@ -54,7 +54,8 @@ class Call(Generic[V]):
     """One caller's inputs, and then its results or its error.
 
     Attributes:
-        inputs: What it was called with; a pass that is interrupted begins again with them.
+        inputs: What it was called with, looked up when a pass begins: they may be made then.
+            A pass that is interrupted begins again with them.
         names: Outputs that it wants.
         kind: What its memory depends on: equal for calls that need the same.
         values: What is alive in its pass.
@@ -68,7 +69,7 @@ class Call(Generic[V]):
     __slots__ = ("done", "error", "gate", "inputs", "kind", "names", "results", "share", "values")
 
     def __init__(self, inputs: Mapping[str, V], names: Sequence[str], kind: object = None) -> None:
-        self.inputs = dict(inputs)
+        self.inputs = inputs
         self.names = names
         self.kind = kind
         self.values: dict[str, V] = {}

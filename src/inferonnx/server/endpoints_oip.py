@@ -39,6 +39,9 @@ JSON_COST = 6
 """Bytes that parsing takes for one byte of JSON: FP32 as `0.1,` is four characters, and
 as a list of Python's numbers for a moment 32 bytes; measured by `oip.json_data`."""
 
+MOST_DIGITS = 10
+"""Of a number of bytes that a body can have."""
+
 SLOW_JSON_BYTES = 128 * KIB
 """JSON beyond this is parsed in a thread: it would hold up all other connections."""
 
@@ -99,12 +102,12 @@ class OipEndpoints:
         view = target.view
         exchange = call.exchange
         exchange.figures.details |= {"model": view.stored.name, "version": view.stored.version}
-        is_json = HEADER_LENGTH_NAME.lower() not in exchange.head.headers
-        beside = REPLY_BYTES + (JSON_COST * (exchange.content_length or 0) if is_json else 0)
-        body = await exchange.read_body(self._context.ledger, beside_bytes=beside)
-        header_length = parse_header_length(
-            exchange.head.headers.get(HEADER_LENGTH_NAME.lower()), len(body)
+        header = exchange.head.headers.get(HEADER_LENGTH_NAME.lower())
+        beside = REPLY_BYTES + (JSON_COST * (exchange.content_length or 0) if header is None else 0)
+        body = await exchange.read_body(
+            self._context.ledger, beside_bytes=beside, head_bytes=_announced(header)
         )
+        header_length = parse_header_length(header, len(body))
         request = await self._parsed(call, view, body, header_length)
         if isinstance(request, RawRequest):
             request = resolve_raw(request, target.signature)
@@ -233,6 +236,11 @@ async def unless_gone(call: Call, work: Coroutine[Any, Any, T]) -> T:
     finally:
         gone.cancel()
         task.cancel()
+
+
+def _announced(header: str | None) -> int:
+    """Return where tensors will begin, 0 if the header says nothing: it is checked later."""
+    return int(header) if header and header.isdecimal() and len(header) <= MOST_DIGITS else 0
 
 
 def _n_bytes(pieces: Sequence[Bytes]) -> int:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inferonnx.runtime.addresses import address_of
 from inferonnx.server.bodies import PAGE_BYTES
 from inferonnx.server.messages import HttpError, Reply
 from serving.running import PATIENCE_S, echo, everything, until
@@ -674,6 +675,20 @@ def test_a_body_waits_for_memory_while_its_client_is_held_back(start):
     waiting.join()
     assert client.getresponse().read() == bytes(20_000_000)
     client.close()
+
+
+@pytest.mark.parametrize("frame", ["length", "chunks"])
+def test_tensors_behind_a_head_are_in_their_places(start, frame):
+    async def look(server, exchange):
+        if exchange.head.method == "GET":
+            return Reply(status=200)
+        body = await exchange.read_body(server.budget, head_bytes=7)
+        return Reply(status=200, pieces=(b"%d" % (address_of(body[7:])[1] % 64),))
+
+    sent = bytes(100_007)
+    last = GET.replace(b"Host", b"Connection: close\r\nHost")
+    said = start(look).said_to((post(sent) if frame == "length" else chunked(sent)) + last)
+    assert answers(said)[0][2] == b"0"
 
 
 def test_what_a_handler_holds_beside_the_body_is_reserved_with_it(start):
