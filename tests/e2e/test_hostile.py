@@ -15,7 +15,7 @@ import ssl
 import time
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +24,7 @@ import pytest
 import inferonnx
 from inferonnx.control import HEADER_NAME, Action, OwnerRequest, sign_owner_request
 from inferonnx.crypto import Secret, ed25519_public_key, ed25519_sign
-from inferonnx.oip import InferRequest, NamedTensor
+from inferonnx.oip import InferRequest, InferResponse, NamedTensor, encode_infer_response
 from inferonnx.oip.grpc import encode_infer_request
 from inferonnx.sealed import HEADER_BYTES, encode_header, parse_header, verify_header
 from inferonnx.sealed.header import sign_header
@@ -32,7 +32,7 @@ from inferonnx.server.routes import ROUTES
 from inferonnx.tensors import as_tensor
 from served import PATIENCE_S
 from serving import models
-from serving.asking import raw
+from serving.asking import connection, raw
 
 INFER = "/v2/models/cnn/infer"
 SWELL = "/v2/models/swelling/infer"
@@ -584,6 +584,27 @@ def test_replies_that_nobody_reads(greedy):
         time.sleep(1)  # until all of them are computed
     found, _, body = greedy.asked(SWELL, "-d", json.dumps(sizes_of(4, 1 << 20)))
     assert found == 200, body
+
+
+def test_others_are_answered_while_a_long_reply_is_written(greedy):
+    n = 3 << 20  # not so many that the model may not give them
+    zeros = NamedTensor(name="given", tensor=as_tensor(np.zeros(n, np.float32)))
+    begun = time.monotonic()
+    encode_infer_response(
+        InferResponse(model_name="swelling", outputs=(zeros,)), InferRequest(model_name="swelling")
+    )
+    written_s = time.monotonic() - begun
+    longest_s = 0.0
+    with ThreadPoolExecutor(1) as pool, closing(connection(greedy)) as other:
+        asking = pool.submit(greedy.asked, SWELL, "-d", json.dumps(sizes_of(4, n)))
+        while not asking.done():
+            begun = time.monotonic()
+            other.request("GET", "/v2/health/live")
+            assert other.getresponse().read() is not None
+            longest_s = max(longest_s, time.monotonic() - begun)
+        found, _, body = asking.result()
+    assert found == 200, body
+    assert longest_s < written_s / 2
 
 
 def test_answers_of_grpc_that_nobody_reads(greedy):

@@ -158,7 +158,7 @@ class Stream(Generic[V, B]):
         """Return copies of the model's outputs.
 
         Args:
-            inputs: By name.
+            inputs: By name; looked up when the pass begins, and copied then if need be.
             kind: What the memory of a call depends on: the shapes of its inputs.
             names: Which outputs, in this order. Default: all, in the manifest's.
             stop: Given up once it is set: from then on it ends as soon as its turn comes.
@@ -211,7 +211,7 @@ class Stream(Generic[V, B]):
         """Take calls through all partitions: a bad block ends all of them, a bad call itself."""
         try:
             for call in calls:
-                call.values = dict(call.inputs)
+                _load(call)
             for i in range(len(self._partitions)):
                 alive = [call for call in calls if call.goes_on()]
                 if not alive:
@@ -294,6 +294,14 @@ class Stream(Generic[V, B]):
             call.succeed([self._runtime.copy(call.values[name]) for name in call.names])
         except InferonnxError as error:
             call.fail(error)
+
+
+def _load(call: Call[V]) -> None:
+    """Take a call's inputs into its pass: who waits holds no copy of them."""
+    try:
+        call.values = dict(call.inputs)
+    except InferonnxError as error:
+        call.fail(error)
 
 
 def _last_uses(manifest: Manifest) -> list[tuple[str, ...]]:

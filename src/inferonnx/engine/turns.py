@@ -55,7 +55,8 @@ class Call(Generic[V]):
     """One caller's inputs, and then its results or its error.
 
     Attributes:
-        inputs: What it was called with; a pass that is interrupted begins again with them.
+        inputs: What it was called with, looked up when a pass begins: they may be made then.
+            A pass that is interrupted begins again with them.
         names: Outputs that it wants.
         kind: What its memory depends on: equal for calls that need the same.
         stop: Set once its caller has given it up; None where he never does.
@@ -87,7 +88,7 @@ class Call(Generic[V]):
         kind: object = None,
         stop: Stop | None = None,
     ) -> None:
-        self.inputs = dict(inputs)
+        self.inputs = inputs
         self.names = names
         self.kind = kind
         self.stop = stop

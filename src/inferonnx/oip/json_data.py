@@ -40,6 +40,9 @@ _MAX_ELEMENT_BYTES = 4 * _SLICE_BYTES
 _SLICE_ELEMENTS = 2048
 """Elements that are written at once."""
 
+_MOST_NUMBER_BYTES = len(b"-2.2250738585072014e-308,")
+_MOST_LETTER_BYTES = len(rb"\u0001")
+
 _COMMA = re.compile(rb",")
 _COMMA_OR_QUOTE = re.compile(rb'[,"]')
 _QUOTE = re.compile(rb'"')
@@ -126,6 +129,13 @@ def check_text(view: memoryview) -> None:
     """Refuse what is no array of JSON; of an empty tensor the elements don't matter."""
     for _ in _slices(view, None):
         pass
+
+
+def most_text_bytes(tensor: Tensor) -> int:
+    """Return the most that `write_elements` gives for a tensor."""
+    if tensor.strings is None:
+        return _MOST_NUMBER_BYTES * tensor.n_elements
+    return _MOST_LETTER_BYTES * sum(map(len, tensor.strings)) + 3 * tensor.n_elements
 
 
 def write_elements(tensor: Tensor, name: str) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inferonnx.oip.errors import BadReplyError, OipError
+from inferonnx.oip.json_data import most_text_bytes
 from inferonnx.oip.parameters import as_members, as_text, custom_parameter
 from inferonnx.oip.requests import Allowance, InferResponse, Limits
 from inferonnx.oip.rest_reading import TensorReader
@@ -50,6 +51,12 @@ def encode_infer_response(
     if not body.has_blobs:
         return pieces, None, JSON_TYPE
     return pieces, length, BINARY_TYPE
+
+
+def most_json_bytes(response: InferResponse, request: InferRequest) -> int:
+    """Return the most that the elements take which `encode_infer_response` writes as JSON."""
+    wanted = ((request.output(named.name), named.tensor) for named in response.outputs)
+    return sum(most_text_bytes(tensor) for one, tensor in wanted if one and not one.binary)
 
 
 def parse_infer_response(

@@ -66,7 +66,9 @@ def load(environment: Environment, value: Exported, kind: str = "") -> Value:
         buffer, address = address_of(value.data)
         if address % (value.dtype.item_bytes or 1):
             # Part of a message, whose head has any length; C++ wants elements in their places.
-            buffer, address = address_of(bytearray(value.data))
+            copy = fresh_memory(len(value.data))
+            copy[:] = value.data
+            buffer, address = address_of(copy)
         return borrow(
             environment, (buffer, value), address, (value.dtype, value.shape, len(value.data))
         )

@@ -33,6 +33,9 @@ own: less would waste pages and system calls."""
 HUGE_BYTES = 2 * MIB
 """A huge page: where the system gives those unasked, a byte would take all of it."""
 
+ALIGNED_BYTES = 64
+"""Where tensors begin in memory of ours: a line of the cache."""
+
 FIRST_BYTES = 64 * KIB
 """What a body of unknown length is promised; beyond it there is memory or there is not."""
 
@@ -67,22 +70,28 @@ def grow(reservation: Reservation, n_bytes: int) -> None:
     raise _no_memory()
 
 
-def allocate(n_bytes: int) -> memoryview:
+def allocate(n_bytes: int, *, head_bytes: int = 0) -> memoryview:
     """Return zeroed memory of its own.
+
+    Args:
+        n_bytes: Its length.
+        head_bytes: Of it, after which tensors begin: at a multiple of `ALIGNED_BYTES` where
+            the memory is mapped, of 16 where it is not, so that they are used where they are.
 
     Raises:
         MemoryError: The system has no room for the mapping.
     """
+    shift = -head_bytes % ALIGNED_BYTES
     if n_bytes <= PAGE_BYTES:
-        return memoryview(bytearray(n_bytes))
+        return memoryview(bytearray(shift + n_bytes))[shift:]
     try:
-        mapped = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        mapped = mmap.mmap(-1, shift + n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
         raise MemoryError from error
     if n_bytes >= HUGE_BYTES:
         with suppress(OSError):  # a kernel without huge pages
             mapped.madvise(mmap.MADV_NOHUGEPAGE)
-    return memoryview(mapped)
+    return memoryview(mapped)[shift:]
 
 
 def first_bytes(n_bytes: int, n_came: int) -> int:
@@ -106,6 +115,7 @@ class Body:
         most_bytes: int,
         n_held: int,
         beside_bytes: int = 0,
+        head_bytes: int = 0,
         admission_s: float,
     ) -> None:
         """Begin with part of what the reservation holds.
@@ -115,12 +125,13 @@ class Body:
             most_bytes: Most that it may become.
             n_held: What the reservation holds for it.
             beside_bytes: Part of the promise that is for something else.
+            head_bytes: As `allocate` has it.
             admission_s: Longest wait for memory at a time.
         """
         self._reservation = reservation
         self._beside_bytes = beside_bytes
         self._admission_s = admission_s
-        self.memory = allocate(most_bytes)
+        self.memory = allocate(most_bytes, head_bytes=head_bytes)
         self.n_held = n_held
         self.n_bytes = 0
 

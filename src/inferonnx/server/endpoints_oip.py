@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inferonnx.oip import (
@@ -11,6 +12,7 @@ from inferonnx.oip import (
     RawRequest,
     UnsupportedError,
     encode_infer_response,
+    most_json_bytes,
     parse_header_length,
     parse_infer_request,
     resolve_raw,
@@ -22,6 +24,7 @@ from inferonnx.server.answers import REPLY_BYTES, Answers, shared_memory_refused
 from inferonnx.server.bodies import grow
 from inferonnx.server.messages import Reply
 from inferonnx.server.models import READY
+from inferonnx.server.threads import in_thread
 from inferonnx.sizes import KIB
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from inferonnx.oip import InferRequest, InferResponse
     from inferonnx.server.context import Call, Context
+    from inferonnx.server.exchange import Exchange
     from inferonnx.server.models import ModelView
     from inferonnx.server.pieces import Bytes
 
@@ -39,8 +43,12 @@ JSON_COST = 6
 """Bytes that parsing takes for one byte of JSON: FP32 as `0.1,` is four characters, and
 as a list of Python's numbers for a moment 32 bytes; measured by `oip.json_data`."""
 
+MOST_DIGITS = 10
+"""Of a number of bytes that a body can have."""
+
 SLOW_JSON_BYTES = 128 * KIB
-"""JSON beyond this is parsed in a thread: it would hold up all other connections."""
+"""JSON beyond this is parsed or written in a thread: sixteen million numbers, 2.7 s to write,
+would hold up all other connections so long; so much takes a millisecond or two."""
 
 
 class OipEndpoints:
@@ -99,19 +107,21 @@ class OipEndpoints:
         view = target.view
         exchange = call.exchange
         exchange.figures.details |= {"model": view.stored.name, "version": view.stored.version}
-        is_json = HEADER_LENGTH_NAME.lower() not in exchange.head.headers
-        beside = REPLY_BYTES + (JSON_COST * (exchange.content_length or 0) if is_json else 0)
-        body = await exchange.read_body(self._context.ledger, beside_bytes=beside)
-        header_length = parse_header_length(
-            exchange.head.headers.get(HEADER_LENGTH_NAME.lower()), len(body)
+        header = exchange.head.headers.get(HEADER_LENGTH_NAME.lower())
+        beside = REPLY_BYTES + (JSON_COST * (exchange.content_length or 0) if header is None else 0)
+        body = await exchange.read_body(
+            self._context.ledger, beside_bytes=beside, head_bytes=_announced(header)
         )
+        header_length = parse_header_length(header, len(body))
         request = await self._parsed(call, view, body, header_length)
         if isinstance(request, RawRequest):
             request = resolve_raw(request, target.signature)
         inferred = await unless_gone(call, self._answers.infer(target, request))
         exchange.figures.engine_s = inferred.engine_s
-        reply = _infer_reply(request, inferred.response)
-        del body, request, inferred  # nobody looks at them while the reply goes
+        request = replace(request, inputs=())
+        del body  # nobody looks at it or the inputs while the reply is written
+        reply = await _written(exchange, request, inferred.response)
+        del request, inferred  # nor at these while the reply goes
         if exchange.reservation is not None:
             await exchange.reservation.hold(_n_bytes(reply.pieces) + REPLY_BYTES)
         return reply
@@ -235,6 +245,11 @@ async def unless_gone(call: Call, work: Coroutine[Any, Any, T]) -> T:
         task.cancel()
 
 
+def _announced(header: str | None) -> int:
+    """Return where tensors will begin, 0 if the header says nothing: it is checked later."""
+    return int(header) if header and header.isdecimal() and len(header) <= MOST_DIGITS else 0
+
+
 def _n_bytes(pieces: Sequence[Bytes]) -> int:
     """Return how long a reply is."""
     return sum(memoryview(piece).nbytes for piece in pieces)
@@ -246,6 +261,18 @@ def _named(call: Call) -> tuple[str, str]:
     if text and not (text.isascii() and text.isdigit()):
         raise unknown_model(call.segments["name"], text)  # Triton's path takes digits alone
     return call.segments["name"], text
+
+
+async def _written(exchange: Exchange, request: InferRequest, response: InferResponse) -> Reply:
+    """Write a reply; what takes long does so in a thread, when memory for it is held.
+
+    So not more are written at once than the ledger has room for, and one.
+    """
+    n_bytes = most_json_bytes(response, request)
+    if exchange.reservation is None or n_bytes < SLOW_JSON_BYTES:
+        return _infer_reply(request, response)
+    await exchange.reservation.hold(n_bytes + REPLY_BYTES)
+    return await in_thread(None, _infer_reply, request, response)
 
 
 def _infer_reply(request: InferRequest, response: InferResponse) -> Reply:

@@ -60,7 +60,12 @@ class Exchange:
         return self._connection.on_end()
 
     async def read_body(
-        self, ledger: Ledger, *, limit_bytes: int | None = None, beside_bytes: int = 0
+        self,
+        ledger: Ledger,
+        *,
+        limit_bytes: int | None = None,
+        beside_bytes: int = 0,
+        head_bytes: int = 0,
     ) -> memoryview:
         """Return the body, decoded if it was compressed.
 
@@ -73,6 +78,7 @@ class Exchange:
             limit_bytes: Most that the body may have, encoded and decoded; the
                 connection's limit where it is not given.
             beside_bytes: What the handler will hold for this request beside the body.
+            head_bytes: Of the body, after which tensors begin; `bodies.allocate` aligns them.
 
         Raises:
             HttpError: 400, 408, 413, 501 or 503; the handler lets it pass.
@@ -95,6 +101,7 @@ class Exchange:
             most_bytes=most,
             n_held=n_held,
             beside_bytes=beside_bytes,
+            head_bytes=head_bytes,
             admission_s=self._limits.admission_s,
         )
         if is_whole:

@@ -82,7 +82,9 @@ class Reservation:
         return self.n_bytes + self.missing_bytes + n_bytes <= self._ledger.total_bytes
 
     async def hold(self, n_bytes: int, *, before: asyncio.Task[None] | None = None) -> None:
-        """See to it that a reply of `n_bytes`, which is there, may stay until it is sent.
+        """See to it that a reply of `n_bytes` may stay until it is sent.
+
+        Asked for the most that it can be before it is made, and for what it is then.
 
         Where the ledger has no room for it now, one reply at a time may stay all the same:
         else those larger than the ledger could never be sent.
@@ -95,7 +97,9 @@ class Reservation:
             BusyError: Others hold all that, or wait for it.
         """
         missing = n_bytes - self.n_bytes
-        if missing <= 0:
+        if self._is_beyond:
+            pass  # it has its turn, however long it has become
+        elif missing <= 0:
             self.shrink(-missing)  # of the request, which nobody needs any more
         elif self._ledger.take_for_reply(self, missing):
             self._reply_bytes += missing

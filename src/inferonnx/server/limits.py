@@ -74,7 +74,8 @@ class HttpLimits:
         bytes_per_s: Least rate of a body or reply: a phone on a bad day has more.
         reply_s: Time that a reply has beyond its rate, and the most that it ever has in hand:
             others wait for the memory.
-        body_s: Longest that a body in memory may take, as others wait for the memory.
+        body_s: Longest that a body in memory may take, as others wait for the memory; and
+            what a reply may take beyond `reply_s`.
         admission_s: Longest wait for memory at a time; then 503, and the client tries again.
         discard_bytes: Rest of a refused body that is read, so that the connection lives:
             a handshake costs about as much.

@@ -62,13 +62,22 @@ async def send_reply(
     encoded = state.send(response)
     if reply.status in _BODILESS or (head is not None and head.method == "HEAD"):
         pieces, n_bytes = (), 0
-    await _send(connection, (encoded, *pieces), limits)
+    await _send(connection, (encoded, *pieces), n_bytes, limits)
     return n_bytes
 
 
-async def _send(connection: Connection, pieces: Sequence[Bytes], limits: HttpLimits) -> None:
-    loop = asyncio.get_running_loop()
+def reply_pace(n_bytes: int, limits: HttpLimits) -> Pace:
+    """Return the pace of a reply, which is held in memory until its last byte is sent."""
     pace = Pace(limits, grace_s=limits.reply_s, most_s=limits.reply_s)
+    pace.hasten(n_bytes / limits.body_s)  # a trickle would keep the memory for hours
+    return pace
+
+
+async def _send(
+    connection: Connection, pieces: Sequence[Bytes], n_bytes: int, limits: HttpLimits
+) -> None:
+    loop = asyncio.get_running_loop()
+    pace = reply_pace(n_bytes, limits)
     for i, lot in enumerate(lots(pieces, SEND_BYTES)):
         if i:
             await asyncio.sleep(0)  # a long reply must not hold up the others

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import UserDict
 
 import pytest
 from hypothesis import given, settings
@@ -124,6 +125,25 @@ def test_while_blocks_are_opened_a_pass_runs_alone(stream):
     second.join(10)
     assert sorted(results) == [1 + ADDED, 2 + ADDED, 3 + ADDED]
     assert len(stream.source.reads) == len(set(stream.source.reads))  # each segment once
+
+
+def test_inputs_that_can_t_be_made_are_no_other_call_s_concern(sealed):  # noqa: F811
+    class Broken(UserDict):
+        def __getitem__(self, _name):
+            raise EngineError("no value")
+
+    def ask(value):
+        if value != 2:
+            return stream.run({"v0": value})[0]
+        with pytest.raises(EngineError, match="no value"):
+            stream.run(Broken(v0=value))
+        return None
+
+    stream, _, _ = opened(sealed, runtime=CountingRuntime())
+    stream.place(frozenset(), slots=5)
+    asked = [lambda value=value: ask(value) for value in range(5)]
+    assert at_once(*asked) == [ADDED, 1 + ADDED, None, 3 + ADDED, 4 + ADDED]
+    stream.close()
 
 
 def test_a_first_pass_that_fails_leaves_the_rest_to_the_next(stream):

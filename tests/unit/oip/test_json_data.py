@@ -12,7 +12,13 @@ import pytest
 
 from inferonnx.oip import json_data
 from inferonnx.oip.errors import InvalidRequestError, TooLargeError
-from inferonnx.oip.json_data import check_text, read_numbers, read_strings, write_elements
+from inferonnx.oip.json_data import (
+    check_text,
+    most_text_bytes,
+    read_numbers,
+    read_strings,
+    write_elements,
+)
 from inferonnx.oip.requests import Allowance
 from inferonnx.tensors import DType, Tensor, as_tensor
 
@@ -256,3 +262,21 @@ def test_writing_holds_one_slice_at_a_time() -> None:
     tracemalloc.stop()
     assert n_bytes > 3_000_000
     assert peak < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([-2.2250738585072014e-308, -np.inf, np.nan]),
+        np.array([-1.1754943508222875e-38, 0.1], np.float32),
+        np.array([np.iinfo(np.int64).min]),
+        np.array([np.iinfo(np.uint64).max]),
+        np.array([True, False]),
+        np.array(["", "\x01\x02", '"', "\U0001f600\u00e4", "a" * 1000], object),
+        np.zeros(0, np.float32),
+    ],
+    ids=str,
+)
+def test_no_text_is_longer_than_the_most(values: Any) -> None:
+    tensor = as_tensor(values)
+    assert sum(map(len, write_elements(tensor, "x"))) <= most_text_bytes(tensor)

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from inferonnx.runtime.addresses import address_of
 from inferonnx.runtime.process import resident_bytes
 from inferonnx.server import bodies
 from inferonnx.server.ledger import Ledger
@@ -29,6 +30,14 @@ def test_memory_has_the_size_that_was_asked_for(size):
     memory = bodies.allocate(size)
     assert (len(memory), memory.format, memory.readonly) == (size, "B", False)
     assert not any(memory[:4096])
+
+
+@pytest.mark.parametrize("head", [0, 1, 63, 64, 297])
+@pytest.mark.parametrize(("size", "aligned"), [(1000, 16), (3_000_001, bodies.ALIGNED_BYTES)])
+def test_what_follows_a_head_begins_where_tensors_may(size, aligned, head):
+    memory = bodies.allocate(size, head_bytes=head)
+    assert len(memory) == size
+    assert address_of(memory[head:])[1] % aligned == 0
 
 
 def test_memory_goes_back_with_its_last_view():

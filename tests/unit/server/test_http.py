@@ -8,11 +8,13 @@ import ssl
 import threading
 import time
 import zlib
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inferonnx.runtime.addresses import address_of
 from inferonnx.server.bodies import PAGE_BYTES
 from inferonnx.server.messages import HttpError, Reply
 from serving.running import PATIENCE_S, echo, everything, until
@@ -618,6 +620,26 @@ def test_a_client_that_does_not_read_its_reply_is_cut_off(start):
         assert server.notes.answers[0][1].sent_s == 0
 
 
+def test_a_large_reply_that_is_read_at_a_trickle_is_cut_off(start):
+    """By the least rate alone, each of these kilobytes would be good for many minutes."""
+
+    async def much(_, __):
+        return Reply(status=200, pieces=(bytes(64 << 20),))
+
+    server = start(much, reply_s=0.3, bytes_per_s=1, body_s=1)
+    with server.raw() as sock:
+        sock.sendall(GET)
+
+        def trickle():
+            with suppress(ConnectionError, ssl.SSLError):
+                for _ in range(10):
+                    sock.recv(1 << 14)
+            return server.notes.n_closed
+
+        until(trickle)
+    assert server.notes.answers[0][1].sent_s == 0
+
+
 async def hold(server, exchange):
     """Echo; but hold all memory from /hold to /free."""
     if exchange.head.path == b"/hold":
@@ -649,6 +671,20 @@ def test_a_body_waits_for_memory_while_its_client_is_held_back(start):
     waiting.join()
     assert client.getresponse().read() == bytes(20_000_000)
     client.close()
+
+
+@pytest.mark.parametrize("frame", ["length", "chunks"])
+def test_tensors_behind_a_head_are_in_their_places(start, frame):
+    async def look(server, exchange):
+        if exchange.head.method == "GET":
+            return Reply(status=200)
+        body = await exchange.read_body(server.budget, head_bytes=7)
+        return Reply(status=200, pieces=(b"%d" % (address_of(body[7:])[1] % 64),))
+
+    sent = bytes(100_007)
+    last = GET.replace(b"Host", b"Connection: close\r\nHost")
+    said = start(look).said_to((post(sent) if frame == "length" else chunked(sent)) + last)
+    assert answers(said)[0][2] == b"0"
 
 
 def test_what_a_handler_holds_beside_the_body_is_reserved_with_it(start):

@@ -247,6 +247,20 @@ def test_replies_leave_half_of_the_total_to_requests(loop):
     assert ledger.try_reserve(3) is not None
 
 
+def test_a_reply_is_held_before_it_is_made_and_again_when_it_is(loop):
+    ledger = Ledger(20)
+    one, two = ledger.try_reserve(2), ledger.try_reserve(2)
+    assert held(loop, one, 9).done()
+    assert held(loop, one, 5).done()
+    assert ledger.used_bytes == 7
+    assert held(loop, two, 50).done()
+    assert held(loop, two, 40).done()  # it has the turn: it waits for nobody, itself least
+    one.release()
+    two.release()
+    assert ledger.used_bytes == 0
+    assert held(loop, ledger.try_reserve(2), 50).done()
+
+
 def test_one_reply_at_a_time_is_held_beyond_the_total(loop):
     ledger = Ledger(10)
     first, second = ledger.try_reserve(2), ledger.try_reserve(2)

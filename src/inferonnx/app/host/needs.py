@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING
 
 from inferonnx.sizes import KIB, MIB
-from inferonnx.tensors import DType
 
 if TYPE_CHECKING:
     from inferonnx.sealed import Manifest
@@ -28,32 +26,15 @@ def sharing_bytes(manifest: Manifest, n_calls: int) -> int:
     return manifest.arena.peak_bytes + (n_calls - 1) * manifest.memory.call_bytes
 
 
-def sharing_calls(
-    manifest: Manifest, spare_bytes: int, most: int, *, counts_inputs: bool = True
-) -> int:
+def sharing_calls(manifest: Manifest, spare_bytes: int, most: int) -> int:
     """Return how many calls may share a pass, with so much to spare beside that of one.
 
     Args:
         manifest: Of the model.
         spare_bytes: What is left.
         most: Never more than this.
-        counts_inputs: Whether inputs of calls are to be held in what is left; a server has
-            reserved memory for them before.
     """
-    each = manifest.memory.call_bytes
-    if not counts_inputs:
-        each -= input_bytes(manifest)
-    return max(1, min(most, 1 + spare_bytes // max(1, each)))
-
-
-def input_bytes(manifest: Manifest) -> int:
-    """Return the bytes of the inputs that the model was planned with; strings count nothing."""
-    types = {value.name: value.type for value in manifest.inputs}
-    return sum(
-        prod(shape) * DType.of_type(types[name]).item_bytes
-        for name, shape in manifest.planned_shapes.items()
-        if name in types  # an owner may have planned for what is none
-    )
+    return max(1, min(most, 1 + spare_bytes // max(1, manifest.memory.call_bytes)))
 
 
 def parallel_bytes(manifest: Manifest, n_calls: int) -> int:

@@ -231,6 +231,7 @@ def make_session(
         peak_before: VmHWM then, in bytes; None where others run beside.
         resident: Whether weights may stay decrypted between passes.
         arena_limit_bytes: Most that passes and sessions of all models may hold together.
+        later: Calls a function after so many seconds, for the probe's deadline.
     """
     manifest, source, opener = opened.manifest, opened.source, opened.opener
     memory = manifest.memory

@@ -111,7 +111,7 @@ class EngineOpener:
         manifest = _manifest(path, data_key, pin)
         needs = _needs(manifest, resident=self._resident)
         spare = share_bytes - needs.least_bytes
-        calls = sharing_calls(manifest, spare, concurrency, counts_inputs=False)
+        calls = sharing_calls(manifest, spare, concurrency)
         if self._resident and manifest.rows_independent and share_bytes >= needs.full_bytes:
             calls = 1  # nothing is read that calls could share; what is left is for batches
         session = open_beside(

@@ -15,7 +15,7 @@ from inferonnx.sizes import format_size
 from inferonnx.tensors import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
     from inferonnx.engine import PassEvent, Stream
@@ -165,10 +165,7 @@ class Session:
         values = self._checked(inputs)
         kind = Kind(tuple(map(_sizes, values.values())), self._check_sizes(values))
         results: list[Any] = self._stream.run(
-            {
-                value.name: load(self._environment, values[value.name], value.type)
-                for value in self.get_inputs()
-            },
+            Inputs(self._environment, values, self.get_inputs()),
             kind,
             names=wanted,
             stop=stop,
@@ -264,6 +261,29 @@ class Session:
 def _kind_of(value: object) -> str:
     """Return what a caller has given, for a sentence; never its content."""
     return "None" if value is None else f"of type {type(value).__name__}"
+
+
+class Inputs(Mapping[str, "Value"]):
+    """A call's inputs, made for onnxruntime when they are looked up: some are copied then."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        values: Mapping[str, Exported],
+        declared: Sequence[ValueInfo],
+    ) -> None:
+        """Hold what they are made of."""
+        self._environment, self._values = environment, values
+        self._types = {value.name: value.type for value in declared}
+
+    def __getitem__(self, name: str) -> Value:
+        return load(self._environment, self._values[name], self._types[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
 
 
 class Kind(NamedTuple):

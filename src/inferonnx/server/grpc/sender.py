@@ -10,8 +10,8 @@ from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 
 from inferonnx.server.grpc.state import goodbye
-from inferonnx.server.incoming import Pace
 from inferonnx.server.limits import SEND_BYTES
+from inferonnx.server.outgoing import reply_pace
 from inferonnx.server.peer import ClientGoneError
 from inferonnx.server.pieces import lots
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from inferonnx.server.connection import Connection
     from inferonnx.server.grpc.guard import Guard
     from inferonnx.server.grpc.metadata import Fields
+    from inferonnx.server.incoming import Pace
     from inferonnx.server.limits import HttpLimits
     from inferonnx.server.pieces import Bytes
 
@@ -66,7 +67,7 @@ class Sender:
         Raises:
             ClientGoneError: The client has left, or does not read.
         """
-        pace = self._pace()
+        pace = reply_pace(sum(memoryview(piece).nbytes for piece in pieces), self._limits)
         for i, lot in enumerate(lots(pieces, min(self._state.max_outbound_frame_size, SEND_BYTES))):
             data = memoryview(lot[0] if len(lot) == 1 else b"".join(lot))
             if i:
@@ -118,13 +119,9 @@ class Sender:
         Raises:
             ClientGoneError: The client does not read.
         """
-        await self._drained(self._pace())
+        await self._drained(reply_pace(0, self._limits))
 
     # Inside.
-
-    def _pace(self) -> Pace:
-        reply_s = self._limits.reply_s
-        return Pace(self._limits, grace_s=reply_s, most_s=reply_s)
 
     def _flush_late(self) -> None:
         with suppress(ClientGoneError):

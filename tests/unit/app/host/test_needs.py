@@ -6,7 +6,6 @@ import pytest
 
 from inferonnx.app.host.needs import (
     growing_bytes,
-    input_bytes,
     parallel_bytes,
     sharing_bytes,
     sharing_calls,
@@ -19,8 +18,6 @@ def manifest(*, passes, activations, call):
         arena=SimpleNamespace(peak_bytes=passes * MIB),
         memory=SimpleNamespace(call_bytes=call * MIB),
         partitions=[SimpleNamespace(activation_bytes=n * MIB) for n in (0, activations)],
-        inputs=[SimpleNamespace(name="x", type="tensor(float)")],
-        planned_shapes={"x": (128, 1024)},
     )
 
 
@@ -40,18 +37,6 @@ def test_calls_at_once_take_their_own_activations_and_never_more_than_a_pass():
 @pytest.mark.parametrize(("spare", "calls"), [(-1, 1), (0, 1), (2.5, 3), (3, 4), (4, 5), (99, 5)])
 def test_as_many_calls_share_as_there_is_room_for(spare, calls):
     assert sharing_calls(MODEL, int(spare * MIB), 5) == calls
-
-
-def test_shapes_that_are_planned_for_no_input_count_nothing():
-    strange = manifest(passes=20, activations=4, call=1)
-    strange.planned_shapes["nothing"] = (2,)
-    assert input_bytes(strange) == input_bytes(MODEL)
-
-
-def test_more_calls_share_where_their_inputs_are_held_elsewhere():
-    assert input_bytes(MODEL) == MIB // 2
-    assert sharing_calls(MODEL, 3 * MIB, 9) == 4
-    assert sharing_calls(MODEL, 3 * MIB, 9, counts_inputs=False) == 7
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,10 @@ from inferonnx.errors import (
     TensorError,
     UsageError,
 )
+from inferonnx.runtime.process import resident_bytes
 from inferonnx.sealed import Manifest, ValueInfo
-from inferonnx.tensors import Tensor
+from inferonnx.tensors import DType, Tensor
+from serving.running import until
 
 PLENTY = "4GiB"
 
@@ -42,6 +44,44 @@ def test_the_stream_computes_what_plain_onnxruntime_does(sealed_cnn, key, plain,
     with inferonnx.open(sealed_cnn, key=key, memory=PLENTY) as session:
         (mine,) = session.run(None, {"image": image})
     np.testing.assert_allclose(mine, plain.run(None, {"image": image})[0], rtol=1e-4, atol=1e-5)
+
+
+def test_calls_that_wait_hold_no_copies_of_inputs_that_lie_askew(key, tmp_path):
+    """As in a message, whose tensors begin anywhere."""
+    image = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1 << 20])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1 << 20])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Neg", ["x"], ["y"])], "g", [image], [result]
+    )
+    onnx.save(onnx.helper.make_model(graph, ir_version=9), tmp_path / "neg.onnx")
+    inferonnx.seal(tmp_path / "neg.onnx", tmp_path / "neg", key=key, memory=PLENTY)
+    entered, leave = threading.Event(), threading.Event()
+
+    def during(_event):
+        entered.set()
+        assert leave.wait(30)
+
+    numbers = np.frombuffer(bytearray(b"\1" * (1 + (4 << 20))), np.uint8)[1:].data
+    askew = Tensor(dtype=DType.FLOAT, shape=(1 << 20,), data=numbers, strings=None)
+    with inferonnx.open(tmp_path / "neg", key=key, memory=PLENTY) as session:
+        session.trace(during)
+        found = []
+
+        def call():
+            found.append(session.run(None, {"x": askew})[0][-1])
+
+        callers = [threading.Thread(target=call) for _ in range(9)]
+        callers[0].start()
+        assert entered.wait(30)
+        before = resident_bytes()
+        for caller in callers[1:]:
+            caller.start()
+        until(lambda: session._stream._turns.n_waiting == 8)
+        assert resident_bytes() < before + (4 << 20)  # of 32
+        leave.set()
+        for caller in callers:
+            caller.join()
+    assert found == [-np.frombuffer(b"\1" * 4, np.float32)[0]] * 9
 
 
 def test_a_session_is_shaped_like_onnxruntimes(sealed_cnn, key, plain):

@@ -364,6 +364,29 @@ def test_a_client_that_opens_no_window_is_given_up(start):
     assert [figures.details.get("grpc") for _, figures in server.notes.answers] == [1, 12]
 
 
+def test_a_large_answer_that_is_read_at_a_trickle_is_given_up(start):
+    """By the least rate alone, each of these bytes would be good for a second."""
+    server = start(reply_s=0.3, bytes_per_s=1, body_s=60)
+    message, _ = question(900_000)
+    with H2Client(server) as client:
+        client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        client.flush()
+        number = client.begin("ModelInfer")
+        client.send(number, encode_prefix(len(message)) + message, end=True)
+
+        def trickle():
+            time.sleep(0.02)
+            reply = client.replies[number]
+            if not reply.is_over:
+                client.h2.increment_flow_control_window(1, number)
+                client.flush()
+            return reply.is_over
+
+        client.receive_until(trickle)
+        assert client.replies[number].reset_code == ErrorCodes.CANCEL
+    assert [figures.details.get("grpc") for _, figures in server.notes.answers] == [1]
+
+
 async def _reserve(server, n_bytes):
     return await server.parts.ledger.reserve(n_bytes)
 
