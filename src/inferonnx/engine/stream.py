@@ -260,7 +260,7 @@ class Stream(Generic[V, B]):
 
     def _step(self, i: int, call: Call[V]) -> None:
         """Run partition `i` for one call."""
-        if i == 0 or (call.kind != self._kind and self._turns.at_once == 1):
+        if i == 0:
             self._expect(call)
         partition, values = self._partitions[i], call.values
         listener = self.on_event

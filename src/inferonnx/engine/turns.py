@@ -2,7 +2,7 @@
 
 Rules of this file. The first in the queue leads as soon as fewer than `at_once`
 calls do. While that is 1 (weights are still to be opened, or share a buffer), it
-takes those behind it along: they share its pass. Above 1 each call leads a pass of
+takes those of its kind behind it along: they share its pass. Above 1 each call leads a pass of
 its own. Whoever changes the queue opens the gates of those whom the change may
 concern, and each looks for itself: no change wakes all.
 
@@ -165,9 +165,11 @@ class Turns(Generic[V]):
             self._gather(call, min(self._last_width, self.slots))
         with self._lock:
             width = self.slots if self.at_once == 1 else 1
-            call.share = tuple(self._waiting[:width])
+            # Of one kind only: what is lost between values of many sizes was not measured.
+            alike = [other for other in self._waiting if other.kind == call.kind]
+            call.share = tuple(alike[:width])
             self._last_width = len(call.share)
-            del self._waiting[: self._last_width]
+            self._waiting = [other for other in self._waiting if other not in call.share]
             self._look_again()
 
     def _leads(self, call: Call[V]) -> bool:

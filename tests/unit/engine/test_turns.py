@@ -260,7 +260,7 @@ def test_room_is_made_where_calls_of_another_kind_come(sealed):  # noqa: F811
     stream.close()
 
 
-def test_room_is_made_between_the_calls_of_one_pass_too(sealed):  # noqa: F811
+def test_only_calls_of_one_kind_share_a_pass(sealed):  # noqa: F811
     stream, _, runtime = opened(sealed, runtime=CountingRuntime())
     stream.place(frozenset(), slots=3)
     stream.run({"v0": 0}, "small")
@@ -277,8 +277,9 @@ def test_room_is_made_between_the_calls_of_one_pass_too(sealed):  # noqa: F811
     gate.set()
     for thread in threads:
         thread.join(10)
-    # The first ran alone; the pass of the other three changes twice in each partition.
-    assert told == ["large", "small"] * len(SIZES)
+    # The first ran alone, then the small ones together, and the large one had a pass of its own.
+    assert told == ["large"]
+    assert stream.opened_bytes == 4 * sum(SIZES)
     stream.close()
 
 
