@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str], None]
 
 MARGIN_BYTES = MIB // 2
-"""Added to what a pass was measured to need, beside the size of its inputs (`margin_bytes`)."""
+"""Added to what a pass was measured to need, beside its inputs (`margin_bytes`)."""
 
 COMMAND_BYTES = 5 * MIB // 4
 """What `inferonnx run` holds and a trial does not: the command line, readers of input files.
@@ -141,12 +141,13 @@ def try_plan(
 def margin_bytes(prepared: Prepared) -> int:
     """Return what is added to the measured need of a pass.
 
-    Heaps and page caches differ from run to run, and a caller may read the next
-    inputs while it still holds the last.
+    Heaps and page caches differ from run to run. A caller may read the next inputs while
+    it still holds the last; and those that do not lie where their elements may, as in most
+    files, are copied for the pass, which the trial's are not.
     """
     is_open = any(not isinstance(axis, int) for v in prepared.inputs for axis in v.shape or (None,))
     inputs = sum(map(n_bytes, sample_of(prepared, prepared.sample).values()))
-    return MARGIN_BYTES + (OPEN_MARGIN_BYTES if is_open else 0) + inputs
+    return MARGIN_BYTES + (OPEN_MARGIN_BYTES if is_open else 0) + 2 * inputs
 
 
 def measured_memory(memory: MemoryModel, found: PlannedModel) -> MemoryModel:
