@@ -8,6 +8,7 @@ import os
 import sys
 
 # What `signal` wraps; that imports enum first, milliseconds in which an interrupt may come.
+# Typeshed has no stub for it.
 from _signal import SIGINT, signal  # type: ignore[import-not-found]
 
 _INTERRUPTED = 130

@@ -111,7 +111,7 @@ def check_drawing() -> None:
         UnavailableError: There is no matplotlib.
     """
     try:
-        import matplotlib.figure  # noqa: F401
+        import matplotlib.figure  # noqa: F401 - only whether it is there
     except ImportError as error:
         raise UnavailableError(
             "figures are drawn by matplotlib, which is not installed",

@@ -66,12 +66,7 @@ class Pool:
     """The unlocked models of a server, within one sum of memory."""
 
     def __init__(
-        self,
-        opener: Opener,
-        *,
-        total_bytes: int,
-        concurrency: int,
-        n_rows: int = 1,
+        self, opener: Opener, *, total_bytes: int, concurrency: int, n_rows: int = 1
     ) -> None:
         """Begin with no model.
 

@@ -107,7 +107,7 @@ def load_grpc() -> None:
         UnavailableError: It is not installed.
     """
     try:
-        import inferonnx.server.grpc  # noqa: F401
+        import inferonnx.server.grpc  # noqa: F401 - only loaded, and whether it is there
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("inferonnx"):
             raise
