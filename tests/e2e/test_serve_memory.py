@@ -126,7 +126,7 @@ def test_models_that_take_turns_leave_nothing_behind(start, heavy, key):
 
     Outputs of calls that others wait behind stay for no moment in the arena: it took 49.
     """
-    peak = check_turns(start, heavy, key, 100 * MIB, n_turns=6)
+    peak = check_turns(start, heavy, key, 102 * MIB, n_turns=6)
     assert peak < 92 * MIB  # one more of the chunks that were lost is 16
 
 
