@@ -191,8 +191,8 @@ class _Stage:
         finally:
             progress.done()
         print(
-            f"Sealed {model.name}: {format_size(report.file_bytes)}, encrypted and signed, in "
-            f"{len(report.planned.plan.partitions)} partitions.  (inferonnx seal)"
+            f"Sealed {model.name}: {format_size(report.file_bytes)}, encrypted and signed, "
+            f"partitions: {len(report.planned.plan.partitions)}.  (inferonnx seal)"
         )
         return sealed
 
