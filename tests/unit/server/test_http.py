@@ -756,7 +756,7 @@ def test_a_client_that_vanishes_during_the_reply(start):
 def vanish(sock, how):
     if how == "close_notify":
         sock.setblocking(False)
-        with pytest.raises(ssl.SSLWantReadError):
+        with pytest.raises(ssl.SSLError):  # it waits for the server's, or a reply comes first
             sock.unwrap()
     elif how == "reset":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
