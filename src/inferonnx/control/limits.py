@@ -22,7 +22,8 @@ MAX_BYTES = (1 << 53) - 1
 
 # Connections.
 DEFAULT_CONNECTIONS = 64
-"""An idle one holds about 34 KiB, and the budget pays for all of them from the start."""
+"""What an idle one holds, the budget pays for all of them from the start. More clients
+share connections through a proxy."""
 
 MOST_CONNECTIONS = 1 << 16
 """File descriptors of a process."""

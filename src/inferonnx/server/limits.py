@@ -1,14 +1,15 @@
 """What a client may ask of a connection, and for how long it may take its time.
 
-Each limit has its reason beside it. Tests shorten the deadlines; nothing else should
-need to.
+Each limit has its reason beside it. Those that an operator sets have their defaults, with
+the reasons, in `control.limits`. Tests shorten the deadlines; nothing else should need to.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inferonnx.sizes import GIB, KIB, MIB
+from inferonnx.control import limits as settings
+from inferonnx.sizes import KIB, MIB
 
 FEED_BYTES = 4 * KIB
 """Ciphertext that OpenSSL gets at once. Its buffer keeps for ever the most that it ever
@@ -26,8 +27,9 @@ SEND_BYTES = 64 * KIB
 AHEAD_BYTES = 16 * KIB
 """Received of a connection that nobody reads from; TCP holds the client back after that."""
 
-IDLE_BYTES = 35 * KIB
-"""Most that an idle connection holds (`python -m inferonnx.bench.connections`)."""
+IDLE_BYTES = 36 * KIB
+"""Most that an idle connection holds (`python -m inferonnx.bench.connections`): what the
+budget keeps for each that may be open."""
 
 BUSY_BYTES = 64 * KIB
 """Most that it holds beside the bodies of request and reply, whatever its client does."""
@@ -41,17 +43,16 @@ class ConnectionLimits:
     """Limits of TLS connections.
 
     Attributes:
-        n_connections: Open at once, each with `IDLE_BYTES` to `BUSY_BYTES`: more than
-            that many clients share connections through a proxy.
+        n_connections: Open at once, each with `IDLE_BYTES` to `BUSY_BYTES`.
         n_per_address: From one IP address; 0 is no limit, since a proxy is one address.
-        handshake_s: From accept to the end of the handshake: three round trips.
+        handshake_s: From accept to the end of the handshake.
         linger_s: After our last byte, for the client to close or go on sending, which is
             thrown away: a reset sent too early would take the reply out of its hands.
     """
 
-    n_connections: int = 128
+    n_connections: int = settings.DEFAULT_CONNECTIONS
     n_per_address: int = 0
-    handshake_s: float = 10
+    handshake_s: float = settings.DEFAULT_HANDSHAKE_TIMEOUT_S
     linger_s: float = 5
 
 
@@ -60,18 +61,17 @@ class HttpLimits:
     """Limits of HTTP/1.1 on one connection.
 
     Attributes:
-        head_bytes: Request line and header fields. Tokens and tracing headers take 2 KiB.
-        n_fields: Header fields of a request; browsers send twenty.
+        head_bytes: Request line and header fields.
+        n_fields: Header fields of a request.
         body_bytes: A body that is held in memory, encoded and decoded, unless the
             endpoint says less.
         upload_bytes: A body that is streamed; the repository has its own quota.
         n_chunks: Chunks of a body in memory: one-byte chunks cost far more than they carry.
-        idle_s: Between requests. Clients keep connections for a minute and do not
-            repeat a POST that meets a close, so it is longer than that.
+        idle_s: Between requests.
         head_s: From the first byte of a request to the end of its head.
         grace_s: Time that a body has beyond its rate, for slow starts. One in memory never has
             more in hand, whatever it has sent before: others may wait for the memory.
-        bytes_per_s: Least rate of a body or reply: a phone on a bad day has more.
+        bytes_per_s: Least rate of a body or reply.
         reply_s: Time that a reply has beyond its rate, and the most that it ever has in hand:
             others wait for the memory.
         body_s: Longest that a body in memory may take, as others wait for the memory; and
@@ -81,16 +81,16 @@ class HttpLimits:
             a handshake costs about as much.
     """
 
-    head_bytes: int = 16 * KIB
-    n_fields: int = 64
-    body_bytes: int = 64 * MIB
-    upload_bytes: int = 1024 * GIB
-    n_chunks: int = 65_536
-    idle_s: float = 90
-    head_s: float = 10
+    head_bytes: int = settings.DEFAULT_HEADER_BYTES
+    n_fields: int = settings.DEFAULT_HEADERS
+    body_bytes: int = settings.DEFAULT_BODY_BYTES
+    upload_bytes: int = settings.DEFAULT_QUOTA_BYTES
+    n_chunks: int = settings.DEFAULT_CHUNKS
+    idle_s: float = settings.DEFAULT_IDLE_TIMEOUT_S
+    head_s: float = settings.DEFAULT_HEADER_TIMEOUT_S
     grace_s: float = 10
-    reply_s: float = 60
-    bytes_per_s: int = 4 * KIB
-    body_s: float = 300
+    reply_s: float = settings.DEFAULT_REPLY_TIMEOUT_S
+    bytes_per_s: int = settings.DEFAULT_BODY_RATE_BYTES
+    body_s: float = settings.DEFAULT_BODY_TIMEOUT_S
     admission_s: float = 30
     discard_bytes: int = MIB

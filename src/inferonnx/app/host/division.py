@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inferonnx.errors import InfeasibleBudgetError
-from inferonnx.sizes import KIB, MIB, format_size
+from inferonnx.server.limits import IDLE_BYTES
+from inferonnx.sizes import MIB, format_size
 
 if TYPE_CHECKING:
     from inferonnx.control import ServerConfig
-
-CONNECTION_BYTES = 36 * KIB
-"""An idle TLS connection (docs/serving.md, "Memory")."""
 
 REQUEST_SHARE = 16
 LEAST_REQUEST_BYTES = 4 * MIB
@@ -28,12 +26,12 @@ def requests_bytes(config: ServerConfig) -> int:
 
 def models_bytes(config: ServerConfig, floor: int) -> int:
     """Return what models may hold, beside floor, connections and requests."""
-    connections = config.max_connections * CONNECTION_BYTES
+    connections = config.max_connections * IDLE_BYTES
     others = floor + requests_bytes(config) + connections + SLACK_BYTES
     if config.grpc is not None:
         from inferonnx.server.grpc import reserved_bytes
 
-        others += reserved_bytes(config.max_connections, CONNECTION_BYTES)
+        others += reserved_bytes(config.max_connections, IDLE_BYTES)
     if others >= config.memory_bytes:
         raise InfeasibleBudgetError(
             f"the server alone needs {format_size(others)}, and the budget is "
