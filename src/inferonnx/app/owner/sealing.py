@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from inferonnx.app.owner.planned import PlannedModel
     from inferonnx.model import Prepared
     from inferonnx.model.chain import Chain
+    from inferonnx.sealed import Manifest
 
     Progress = Callable[[str], None]
 
@@ -124,25 +125,11 @@ def seal(
             scratch=folder,
             progress=progress,
         )
-        known = sample_of(prepared, prepared.expected)
-        whole = known
-        if chain is not None and model is not None:
-            progress("running the whole model")
-            whole = sample_of(prepared, PlainModel(model).run(prepared.sample))
-        difference = compare(whole, planned.trial.outputs)
-        if prepared.repeatable:
-            check_agreement(difference)
-        manifest = manifest_of(
-            planned.draft,
-            name=name,
-            measured=measured_by(planned, planned.plan.budget_bytes),
-            sample=sample_of(prepared, prepared.sample),
-            outputs=known if prepared.repeatable else None,  # else no check vector
-        )
+        difference = _difference(planned, None if chain is None else model, progress)
         model_id = write_sealed(
             os.fspath(path),
             planned.draft,
-            manifest,
+            _manifest(planned, name),
             key=key.owner,
             suite=chosen,
             release=release,
@@ -180,6 +167,42 @@ def _prepared(
     return prepare_chain(chain, **given)
 
 
+def _difference(
+    planned: PlannedModel, whole: str | os.PathLike[str] | None, progress: Progress
+) -> Difference:
+    """Return how the trial's results differ from those of plain onnxruntime.
+
+    Args:
+        planned: What was tried.
+        whole: The model that partitions are of: compared with it, not with them.
+        progress: Told what happens.
+
+    Raises:
+        DifferenceError: By too much, of a model that answers twice alike.
+    """
+    prepared = planned.prepared
+    expected = prepared.expected
+    if whole is not None:
+        progress("running the whole model")
+        expected = PlainModel(whole).run(prepared.sample)
+    difference = compare(sample_of(prepared, expected), planned.trial.outputs)
+    if prepared.repeatable:
+        check_agreement(difference)
+    return difference
+
+
+def _manifest(planned: PlannedModel, name: str) -> Manifest:
+    prepared = planned.prepared
+    return manifest_of(
+        planned.draft,
+        name=name,
+        measured=_measured_by(planned),
+        sample=sample_of(prepared, prepared.sample),
+        # Else no check vector: the next run would answer something else.
+        outputs=sample_of(prepared, prepared.expected) if prepared.repeatable else None,
+    )
+
+
 def layout_for(target: str, strategy: str) -> str:
     """Return the layout to prepare a model in for `target`.
 
@@ -205,7 +228,7 @@ def layout_for(target: str, strategy: str) -> str:
     return "native"
 
 
-def measured_by(planned: PlannedModel, budget_bytes: int) -> ManifestFigures:
+def _measured_by(planned: PlannedModel) -> ManifestFigures:
     """Return the figures of a plan as the manifest keeps them."""
     trial = planned.trial
     return ManifestFigures(
@@ -214,7 +237,7 @@ def measured_by(planned: PlannedModel, budget_bytes: int) -> ManifestFigures:
         pass_bytes=trial.pass_bytes + margin_bytes(planned.prepared),
         floor_bytes=trial.floor_bytes,
         session_bytes=trial.session_bytes,
-        budget_bytes=budget_bytes,
+        budget_bytes=planned.plan.budget_bytes,
         least_bytes=planned.least_bytes,
         call_bytes=trial.call_bytes,
         compute_s=trial.compute_s,
