@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inferonnx.bench.machine import machine_facts
 from inferonnx.bench.served import Body, ServerProcess, encoded, load
@@ -18,12 +18,15 @@ from inferonnx.errors import InferonnxError
 from inferonnx.sizes import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from inferonnx.bench.models import Case
 
 OVERHEAD_REQUESTS = 300
+REQUESTS = 4
+"""Of each client, in a round."""
+
 WARM_UP = 2
 
 
@@ -98,44 +101,23 @@ def bench_serve(
     Returns:
         Facts about the machine, and the figures.
     """
-    name, plain_path, sealed, samples = case
-    bodies = _bodies(name, plain_path, samples)
+    name, plain_path, _, samples = case
     progress("what the server adds")
-    overhead, client_ms, engine_ms = _overhead(small, key=key, suite=suite, work=work)
-    per_client = 4
-    plains: list[float] = []
-    served: list[float] = []
-    singles: list[float] = []
+    overhead, client_ms, engine_ms = _overhead(_served(small, suite, key), work / "small")
+    model = _served(case, suite, key)
     with (
         Worker(
             engine="plain", model=str(plain_path), samples=[str(path) for path in samples]
         ) as plain,
-        ServerProcess(
-            work / "repo", {name: sealed[suite]}, memory=memory, options=("--key", str(key))
-        ) as server,
+        model.server(work / "repo", memory=memory) as server,
     ):
         idle = server.resident_bytes()
-        load(server, name, bodies, clients=clients, requests=WARM_UP)
-        for i in range(WARM_UP):
-            plain.run(i, clients)
-        for i in range(rounds):
-            progress(f"round {i + 1} of {rounds}")
-            n = clients * per_client // 2
-            alone = n / (sum(plain.run(i + k) for k in range(n)) / 1e3)
-            together = clients / (plain.run(i, clients) / 1e3)
-            plains.append(max(alone, together))
-            served.append(load(server, name, bodies, clients=clients, requests=per_client)[0])
-            singles.append(load(server, name, bodies, clients=1, requests=per_client)[0])
+        plains, served, singles = _rates(
+            plain, server, model, clients=clients, rounds=rounds, progress=progress
+        )
         peak = server.resident_bytes("VmHWM")
     least, least_peak = _least(
-        name,
-        sealed[suite],
-        bodies,
-        key=key,
-        top=memory,
-        clients=clients,
-        work=work,
-        progress=progress,
+        model, work / "least", top=memory, clients=clients, progress=progress
     )
     return machine_facts(), ServeBench(
         model=name,
@@ -157,34 +139,79 @@ def bench_serve(
     )
 
 
-def _overhead(
-    small: Case, *, key: Path, suite: str, work: Path
-) -> tuple[list[float], list[float], list[float]]:
-    name, plain_path, sealed, samples = small
-    bodies = _bodies(name, plain_path, samples)
-    options = ("--key", str(key))
-    with ServerProcess(
-        work / "small", {name: sealed[suite]}, memory=1024 * MIB, options=options
-    ) as server:
-        load(server, name, bodies, clients=1, requests=20)
+class _Served(NamedTuple):
+    """A model that is served, and what its clients send."""
+
+    name: str
+    sealed: Path
+    key: Path
+    bodies: list[Body]
+
+    def server(self, folder: Path, *, memory: int) -> ServerProcess:
+        """Start a server with this model alone."""
+        options = ("--key", str(self.key))
+        return ServerProcess(folder, {self.name: self.sealed}, memory=memory, options=options)
+
+    def load(
+        self, server: ServerProcess, *, clients: int, requests: int
+    ) -> tuple[float, list[float]]:
+        """Return requests a second, and the time of each in ms."""
+        return load(server, self.name, self.bodies, clients=clients, requests=requests)
+
+
+def _served(case: Case, suite: str, key: Path) -> _Served:
+    import numpy as np
+    import onnx
+
+    name, plain_path, sealed, samples = case
+    graph = onnx.load(plain_path, load_external_data=False).graph
+    outputs = [value.name for value in graph.output]
+    bodies = [encoded(name, dict(np.load(path)), outputs) for path in samples]
+    return _Served(name, sealed[suite], key, bodies)
+
+
+def _overhead(small: _Served, folder: Path) -> tuple[list[float], list[float], list[float]]:
+    """Return in ms, each request: what the server adds, the client's time, the engine's."""
+    with small.server(folder, memory=1024 * MIB) as server:
+        small.load(server, clients=1, requests=20)
         skipped = len(server.requests())
-        _, client_ms = load(server, name, bodies, clients=1, requests=OVERHEAD_REQUESTS)
+        _, client_ms = small.load(server, clients=1, requests=OVERHEAD_REQUESTS)
         server.stop()  # what it has logged is complete then
         lines = server.requests()[skipped:]
-    added = [float(line["ms"]) - float(line["engine_ms"]) for line in lines]
-    return added, client_ms, [float(line["engine_ms"]) for line in lines]
+    engine_ms = [float(line["engine_ms"]) for line in lines]
+    added = [float(line["ms"]) - ms for line, ms in zip(lines, engine_ms, strict=True)]
+    return added, client_ms, engine_ms
+
+
+def _rates(
+    plain: Worker,
+    server: ServerProcess,
+    model: _Served,
+    *,
+    clients: int,
+    rounds: int,
+    progress: Callable[[str], None],
+) -> tuple[list[float], list[float], list[float]]:
+    """Return calls a second, a round each: of plain onnxruntime, of all clients, of one."""
+    model.load(server, clients=clients, requests=WARM_UP)
+    for i in range(WARM_UP):
+        plain.run(i, clients)
+    plains: list[float] = []
+    served: list[float] = []
+    singles: list[float] = []
+    for i in range(rounds):
+        progress(f"round {i + 1} of {rounds}")
+        n = clients * REQUESTS // 2
+        alone = n / (sum(plain.run(i + k) for k in range(n)) / 1e3)
+        together = clients / (plain.run(i, clients) / 1e3)
+        plains.append(max(alone, together))
+        served.append(model.load(server, clients=clients, requests=REQUESTS)[0])
+        singles.append(model.load(server, clients=1, requests=REQUESTS)[0])
+    return plains, served, singles
 
 
 def _least(
-    name: str,
-    sealed: Path,
-    bodies: Sequence[Body],
-    *,
-    key: Path,
-    top: int,
-    clients: int,
-    work: Path,
-    progress: Callable[[str], None],
+    model: _Served, folder: Path, *, top: int, clients: int, progress: Callable[[str], None]
 ) -> tuple[int | None, int]:
     """Return the least budget, to 1 MiB, that serves all clients and is kept, and its peak."""
     low, high = 40, top // MIB  # in MiB: the first is too little, the last is tried too
@@ -193,7 +220,7 @@ def _least(
     while low < high:
         middle = (low + high) // 2
         progress(f"least budget: {middle} MiB")
-        peak = _peak_at(middle * MIB, name, sealed, bodies, key=key, clients=clients, work=work)
+        peak = _peak_at(middle * MIB, model, folder, clients=clients)
         if peak is not None and peak <= middle * MIB:
             found, found_peak, high = middle * MIB, peak, middle
         else:
@@ -201,36 +228,16 @@ def _least(
     return found, found_peak
 
 
-def _peak_at(
-    memory: int,
-    name: str,
-    sealed: Path,
-    bodies: Sequence[Body],
-    *,
-    key: Path,
-    clients: int,
-    work: Path,
-) -> int | None:
+def _peak_at(memory: int, model: _Served, folder: Path, *, clients: int) -> int | None:
     """Return the peak of a server with this budget under load, None if it can't serve."""
     try:
-        with ServerProcess(
-            work / "least", {name: sealed}, memory=memory, options=("--key", str(key))
-        ) as server:
+        with model.server(folder, memory=memory) as server:
             if server.facts["models"].get("ready") != 1:
                 return None
-            load(server, name, bodies, clients=clients, requests=WARM_UP)
+            model.load(server, clients=clients, requests=WARM_UP)
             return server.resident_bytes("VmHWM")
     except InferonnxError:
         return None
-
-
-def _bodies(name: str, plain_path: Path, samples: Sequence[Path]) -> list[Body]:
-    import numpy as np
-    import onnx
-
-    graph = onnx.load(plain_path, load_external_data=False).graph
-    outputs = [value.name for value in graph.output]
-    return [encoded(name, dict(np.load(path)), outputs) for path in samples]
 
 
 def as_json(machine: dict[str, Any], figures: ServeBench) -> str:
