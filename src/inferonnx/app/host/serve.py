@@ -124,67 +124,72 @@ class Server:
         Returns:
             Whether they have: else threads still compute, and the caller ends the process.
         """
-        config = self.config
         async with AsyncExitStack() as stack:
             stack.callback(self._repository.close)
-            threads = ThreadPoolExecutor(config.concurrency + 1, "inferonnx-pass")
-            stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-            # Nothing may be held before it is known what there is.
-            pool = Pool(
-                self._opener,
-                total_bytes=0,
-                concurrency=config.concurrency,
-                n_rows=config.max_batch,
-            )
-            stack.push_async_callback(pool.close)
-            models = Models(
-                pool,
-                QueueLimits(
-                    n_waiting=config.max_queue,
-                    n_rows=config.max_batch,
-                    delay_s=config.batch_delay_us / 1e6,
-                ),
-                threads,
-            )
-            context = self._context(pool, models, Ledger(requests_bytes(config)))
+            context, threads = self._wired(stack)
             api = Api(context)
-            limits = http_limits(config, context.ledger.total_bytes)
-            quiet = HttpService(api.handle, limits=limits, linger_s=5)
-            await exercise(quiet, self.identity, threads, n_threads=config.concurrency + 1)
-            floor = process.resident_bytes() or 0
-            for_models = pool.total_bytes = models_bytes(config, floor)
-            self._opener.arena_limit_bytes = for_models
+            floor = await self._floor(api, context, threads)
+            context.pool.total_bytes = models_bytes(self.config, floor)
+            self._opener.arena_limit_bytes = context.pool.total_bytes
             self._opener.later = _later(asyncio.get_running_loop())
             least = await self._load_models(context)
             listeners = await self._open_listeners(api, context, stack)
-            expiring = asyncio.create_task(
-                expire_uploads(context.uploads, every_s=min(EXPIRY_CHECK_S, config.upload_expiry_s))
-            )
-            stack.callback(expiring.cancel)
             context.n_connections = lambda: sum(one.n_connections for one in listeners)
-            if config.cert_out is not None:
-                with whole_file(config.cert_out) as file:
+            expiry_s = min(EXPIRY_CHECK_S, self.config.upload_expiry_s)
+            expiring = asyncio.create_task(expire_uploads(context.uploads, every_s=expiry_s))
+            stack.callback(expiring.cancel)
+            if self.config.cert_out is not None:
+                with whole_file(self.config.cert_out) as file:
                     file.write(self.identity.certificate_pem)
-            started(
-                Started(
-                    addresses=listeners[0].addresses,
-                    grpc_addresses=tuple(a for one in listeners[1:] for a in one.addresses),
-                    public_key_hash=self.identity.public_key_hash,
-                    config_digest=context.config_digest,
-                    memory_bytes=config.memory_bytes,
-                    floor_bytes=floor,
-                    models_bytes=for_models,
-                    requests_bytes=context.ledger.total_bytes,
-                    least_bytes=None if least is None else least_budget(config, for_models, least),
-                    server_bytes=least_budget(config, for_models, 0),
-                    states=_counted(models),
-                )
-            )
+            started(self._facts(context, listeners, floor, least))
             await stop.wait()
             if not await self._drain(context, listeners):
                 stack.pop_all()  # to close a model is to wait for what runs on it
                 return False
         return True
+
+    def _wired(self, stack: AsyncExitStack) -> tuple[Context, ThreadPoolExecutor]:
+        """Return all parts but the listeners, and the threads of passes; closed with `stack`."""
+        config = self.config
+        threads = ThreadPoolExecutor(config.concurrency + 1, "inferonnx-pass")
+        stack.callback(threads.shutdown, wait=False, cancel_futures=True)
+        # Nothing may be held before it is known what there is.
+        pool = Pool(
+            self._opener, total_bytes=0, concurrency=config.concurrency, n_rows=config.max_batch
+        )
+        stack.push_async_callback(pool.close)
+        queues = QueueLimits(
+            n_waiting=config.max_queue,
+            n_rows=config.max_batch,
+            delay_s=config.batch_delay_us / 1e6,
+        )
+        models = Models(pool, queues, threads)
+        return self._context(pool, models, Ledger(requests_bytes(config))), threads
+
+    async def _floor(self, api: Api, context: Context, threads: ThreadPoolExecutor) -> int:
+        """Return what the process holds when all that serves has been used once."""
+        limits = http_limits(self.config, context.ledger.total_bytes)
+        quiet = HttpService(api.handle, limits=limits, linger_s=5)
+        await exercise(quiet, self.identity, threads, n_threads=self.config.concurrency + 1)
+        return process.resident_bytes() or 0
+
+    def _facts(
+        self, context: Context, listeners: Sequence[Listener], floor: int, least: int | None
+    ) -> Started:
+        config, for_models = self.config, context.pool.total_bytes
+        return Started(
+            addresses=listeners[0].addresses,
+            grpc_addresses=tuple(a for one in listeners[1:] for a in one.addresses),
+            public_key_hash=self.identity.public_key_hash,
+            config_digest=context.config_digest,
+            memory_bytes=config.memory_bytes,
+            floor_bytes=floor,
+            models_bytes=for_models,
+            requests_bytes=context.ledger.total_bytes,
+            least_bytes=None if least is None else least_budget(config, for_models, least),
+            server_bytes=least_budget(config, for_models, 0),
+            states=_counted(context.models),
+        )
 
     async def _open_listeners(
         self, api: Api, context: Context, stack: AsyncExitStack
