@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inferonnx.report.joining import filled, inline_policy, joined
+from inferonnx.report.joining import joined_page
 from inferonnx.report.markup import embedded, escaped, tiles
 from inferonnx.report.schema import checked_plan
 from inferonnx.report.text import format_duration
@@ -48,10 +48,7 @@ def plan_page(data: Mapping[str, Any]) -> str:
         UsageError: `data` does not follow the schema.
     """
     plan = checked_plan(data)
-    style, program = joined(_STYLES), joined(_PROGRAMS)
     slots = {
-        "policy": inline_policy(style=style, program=program),
-        "title": escaped(f"{plan['model']}: plan for {format_size(plan['budget_bytes'])}"),
         "model": escaped(plan["model"]),
         "summary": escaped(_summary(plan)),
         "peak": escaped(format_size(plan["peak_bytes"])),
@@ -59,11 +56,12 @@ def plan_page(data: Mapping[str, Any]) -> str:
         "state": "over" if plan["peak_bytes"] > plan["budget_bytes"] else "within",
         "tiles": _tiles(plan),
         "notes": _notes(plan["notes"]),
-        "style": style,
         "data": embedded(plan),
-        "program": program,
     }
-    return filled("plan.html", slots)
+    title = escaped(f"{plan['model']}: plan for {format_size(plan['budget_bytes'])}")
+    return joined_page(
+        "plan.html", title=title, styles=_STYLES, programs=_PROGRAMS, slots=slots
+    ).text
 
 
 def _summary(plan: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from inferonnx.report.joining import filled, inline_policy, joined
+from inferonnx.report.joining import joined_page
 from inferonnx.report.markup import embedded, escaped, sheet, tiles
 from inferonnx.report.paper_charts import chart, figure_card, partition_strips
 from inferonnx.report.paper_form import FIGURES, PANELS, runs_text, tee_text
@@ -39,9 +39,7 @@ def paper_page(results: Results, peers: Peers | None = None) -> str:
 
     The same results give the same page.
     """
-    style, program = joined(_STYLES), joined(_PROGRAMS)
     slots = {
-        "policy": inline_policy(style=style, program=program),
         "summary": escaped(_summary(results)),
         "tiles": tiles(_facts(results)),
         "figures": "\n".join(figure_card(results, number) for number in FIGURES),
@@ -51,11 +49,12 @@ def paper_page(results: Results, peers: Peers | None = None) -> str:
         "peers": _peers(peers),
         "runs": _card("Every run", _RUNS, every_run(results), style="runs"),
         "machine": _machine(results),
-        "style": style,
         "data": embedded([chart(results, n, panel) for n in FIGURES for panel in PANELS]),
-        "program": program,
     }
-    return filled("paper.html", slots)
+    title = "The paper's experiments, repeated"
+    return joined_page(
+        "paper.html", title=title, styles=_STYLES, programs=_PROGRAMS, slots=slots
+    ).text
 
 
 _TABLE_2 = (

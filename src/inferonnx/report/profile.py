@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferonnx.errors import UsageError
 from inferonnx.report.checking import REQUIRED, Checker
-from inferonnx.report.joining import filled, inline_policy, joined
+from inferonnx.report.joining import joined_page
 from inferonnx.report.markup import embedded, escaped, sheet, tiles
 from inferonnx.report.results import limit_text, machine_text, size_text
 from inferonnx.report.text import format_duration
@@ -105,10 +105,7 @@ def profile_page(data: Mapping[str, Any]) -> str:
         UsageError: `data` does not follow the schema.
     """
     profile = checked_profile(data)
-    style, program = joined(_STYLES), joined(_PROGRAMS)
     slots = {
-        "policy": inline_policy(style=style, program=program),
-        "title": escaped(f"{profile['model']}: where memory and time go"),
         "model": escaped(profile["model"]),
         "summary": escaped(_summary(profile)),
         "peak": escaped(format_size(profile["entire_peak_bytes"])),
@@ -120,11 +117,12 @@ def profile_page(data: Mapping[str, Any]) -> str:
         "operators": _operators(profile),
         "notes": "".join(f"<li><bdi>{escaped(note)}</bdi></li>" for note in profile["notes"]),
         "machine": _machine(profile["machine"]),
-        "style": style,
         "data": embedded({key: profile[key] for key in profile if key != "machine"}),
-        "program": program,
     }
-    return filled("profile.html", slots)
+    title = escaped(f"{profile['model']}: where memory and time go")
+    return joined_page(
+        "profile.html", title=title, styles=_STYLES, programs=_PROGRAMS, slots=slots
+    ).text
 
 
 def _summary(profile: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from inferonnx.report.joining import filled, inline_policy, joined
+from inferonnx.report.joining import joined_page
 
 _STYLES = ("base.css", "status.css")
 _PROGRAMS = (
@@ -40,10 +40,12 @@ class StatusPage(NamedTuple):
 
 def status_page() -> StatusPage:
     """Return the page; it is always the same."""
-    style, program = joined(_STYLES), joined(_PROGRAMS)
-    page = filled("status.html", {"style": style, "program": program})
+    title = "InferONNX server"
+    text, inline = joined_page(
+        "status.html", title=title, styles=_STYLES, programs=_PROGRAMS, slots={}, says_policy=False
+    )
     policy = (
-        f"{inline_policy(style=style, program=program)}; connect-src 'self'; "
+        f"{inline}; connect-src 'self'; "
         "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
-    return StatusPage(content=page.encode(), policy=policy)
+    return StatusPage(content=text.encode(), policy=policy)

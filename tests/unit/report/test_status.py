@@ -45,7 +45,7 @@ def test_programs_set_text_never_markup() -> None:
 
 
 def test_every_file_is_part_of_a_page() -> None:
-    used = {"plan.html", "paper.html", "profile.html", "status.html"}
+    used = {"frame.html", "theme.html", "plan.html", "paper.html", "profile.html", "status.html"}
     for module in (page, paper_page, profile, status):
         used |= {*module._PROGRAMS, *module._STYLES}
     assert {path.name for path in ASSETS.iterdir()} == used
