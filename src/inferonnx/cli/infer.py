@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from inferonnx.app.host.inputs import find_samples, read_sample
 from inferonnx.cli import interrupts
-from inferonnx.cli.options import add_json, check_outputs, positive, verb
+from inferonnx.cli.options import add_files, add_json, check_outputs, positive, verb
 from inferonnx.cli.outputs import Outputs
 from inferonnx.cli.servers import add_server, connect
 from inferonnx.errors import ExitCode
@@ -36,19 +36,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
     )
     add_server(parser)
     parser.add_argument("name", metavar="NAME", help="what the server calls the model")
-    parser.add_argument(
-        "--input",
-        metavar="FILE",
-        help="inputs: .npz, .npy, TensorProto .pb, or a folder with input_0.pb, ... or with "
-        "several samples; a model without inputs needs none",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="write outputs: .npz; .npy or .pb for one output; of several samples a new "
-        "folder of .npz",
-    )
+    add_files(parser)
     parser.add_argument(
         "--version", metavar="V", type=positive, help="default: the newest that is ready"
     )

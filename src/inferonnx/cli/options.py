@@ -118,6 +118,23 @@ def add_passphrase(
     )
 
 
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add `--input` and `--output`: files of arrays."""
+    parser.add_argument(
+        "--input",
+        metavar="FILE",
+        help="inputs: .npz, .npy, TensorProto .pb, or a folder with input_0.pb, ... or with "
+        "several samples; a model without inputs needs none",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write outputs: .npz; .npy or .pb for one output; of several samples a new "
+        "folder of .npz",
+    )
+
+
 def add_shapes(parser: argparse.ArgumentParser) -> None:
     """Add `--dim` and `--input`, which fix what a dynamic model is measured on."""
     parser.add_argument(

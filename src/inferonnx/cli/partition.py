@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inferonnx.app.host.comparing import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
+from inferonnx.cli.differences import print_difference, yes_or_no
 from inferonnx.cli.options import add_json, add_shapes, dims, positive, size, verb
 from inferonnx.cli.progress import Progress
 from inferonnx.cli.seal import OVERHEADS
@@ -156,21 +156,11 @@ def _verify(options: argparse.Namespace) -> int:
         )
     finally:
         progress.done()
-    if options.json:
-        facts = {
-            "schema": "inferonnx.verify-partitions/1",
-            "relative_tolerance": RELATIVE_TOLERANCE,
-            "absolute_tolerance": ABSOLUTE_TOLERANCE,
-        }
-        print(json.dumps(facts | asdict(difference)))
-    else:
-        print(f"largest difference  {difference.absolute:.6g}")
-        print(
-            f"of the largest      {difference.relative:.3g} (tolerated: {RELATIVE_TOLERANCE:g}, "
-            f"or {ABSOLUTE_TOLERANCE:g} absolute)"
-        )
-        print(f"same category       {'yes' if difference.same_largest else 'no'}")
-        print(f"elements compared   {difference.n_values}")
-        print(f"bit for bit equal   {'yes' if difference.exact else 'no'}")
+    print_difference(
+        difference,
+        schema="inferonnx.verify-partitions/1",
+        as_json=options.json,
+        own={"same category": yes_or_no(difference.same_largest)},
+    )
     check_partitions_agree(difference)
     return ExitCode.DONE

@@ -16,7 +16,15 @@ from inferonnx.app.host.inputs import find_samples, read_sample
 from inferonnx.app.host.opening import open as open_sealed
 from inferonnx.cli import interrupts
 from inferonnx.cli.keys import load_key
-from inferonnx.cli.options import add_json, add_key, add_memory, check_outputs, positive, verb
+from inferonnx.cli.options import (
+    add_files,
+    add_json,
+    add_key,
+    add_memory,
+    check_outputs,
+    positive,
+    verb,
+)
 from inferonnx.cli.outputs import Outputs
 from inferonnx.cli.printing import say_error
 from inferonnx.errors import ExitCode, UsageError
@@ -49,19 +57,7 @@ def add_parser(verbs: Verbs, name: str) -> None:
     )
     parser.add_argument("model", metavar="MODEL.sealed")
     add_key(parser)
-    parser.add_argument(
-        "--input",
-        metavar="FILE",
-        help="inputs: .npz, .npy, TensorProto .pb, or a folder with input_0.pb, ... or with "
-        "several samples; a model without inputs needs none",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="write outputs: .npz; .npy or .pb for one output; of several samples a new "
-        "folder of .npz",
-    )
+    add_files(parser)
     add_memory(parser, None, "default: the budget of seal; more keeps more resident")
     parser.add_argument(
         "--repeat", metavar="N", type=positive, default=1, help="run each sample N times"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from inferonnx.app.host.comparing import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
+from inferonnx.cli.differences import print_difference, yes_or_no
 from inferonnx.cli.keys import load_key
 from inferonnx.cli.options import add_json, add_key, positive, verb
 from inferonnx.cli.progress import Progress
@@ -58,22 +57,14 @@ def _verify(options: argparse.Namespace) -> int:
         )
     finally:
         progress.done()
-    if options.json:
-        facts = {
-            "schema": "inferonnx.verify/1",
-            "relative_tolerance": RELATIVE_TOLERANCE,
-            "absolute_tolerance": ABSOLUTE_TOLERANCE,
-        }
-        print(json.dumps(facts | asdict(difference)))
-    else:
-        print(f"largest difference  {difference.absolute:.6g}")
-        print(
-            f"of the largest      {difference.relative:.3g} (tolerated: {RELATIVE_TOLERANCE:g}, "
-            f"or {ABSOLUTE_TOLERANCE:g} absolute)"
-        )
-        print(f"units in last place {difference.ulps}")
-        print(f"same largest output {'yes' if difference.same_largest else 'no'}")
-        print(f"elements compared   {difference.n_values}")
-        print(f"bit for bit equal   {'yes' if difference.exact else 'no'}")
+    print_difference(
+        difference,
+        schema="inferonnx.verify/1",
+        as_json=options.json,
+        own={
+            "units in last place": difference.ulps,
+            "same largest output": yes_or_no(difference.same_largest),
+        },
+    )
     check_agreement(difference)
     return ExitCode.DONE
