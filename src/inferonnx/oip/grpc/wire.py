@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from inferonnx.oip.errors import InvalidRequestError
 from inferonnx.oip.json_text import MAX_ITEMS
+from inferonnx.tensors.wire import encode_varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -72,7 +73,7 @@ def parsed_bytes(view: memoryview, growth: Mapping[int, int], each: int) -> int:
 
 def bytes_field(number: int, n_bytes: int) -> bytes:
     """Return what stands before the content of a field of bytes."""
-    return _encode_varint(number << 3 | _BYTES) + _encode_varint(n_bytes)
+    return encode_varint(number << 3 | _BYTES) + encode_varint(n_bytes)
 
 
 def _fields(view: memoryview) -> Iterator[tuple[int, int, int, int]]:
@@ -108,12 +109,3 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
             return number, at
         shift += 7
     raise malformed()
-
-
-def _encode_varint(number: int) -> bytes:
-    result = bytearray()
-    while number >= 0x80:
-        result.append(number & 0x7F | 0x80)
-        number >>= 7
-    result.append(number)
-    return bytes(result)
