@@ -25,7 +25,7 @@ from inferonnx.runtime.files import read_file
 from inferonnx.sizes import KIB, MIB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from inferonnx.app.owner.planned import PlannedModel
     from inferonnx.graph import Graph
@@ -89,12 +89,13 @@ def plan_model(
         ModelError: onnxruntime refuses the model's partitions, however they are cut.
     """
     chosen = suite_named(suite)
-    total = sum(prepared.graph.weight_bytes.values())
-    limit = block_limit_bytes or (
-        SMALL_BLOCK_BYTES if total < SMALL_MODEL_BYTES else LARGE_BLOCK_BYTES
-    )
     propose = partial(
-        _plan, prepared, strategy, cuts, limit=limit, memory_intensive=memory_intensive
+        _plan,
+        prepared,
+        strategy,
+        cuts,
+        limit=block_limit_bytes or _block_limit_bytes(prepared.graph),
+        memory_intensive=memory_intensive,
     )
     memory, rates = estimates(suite)
     tried: dict[tuple[int, ...], PlannedModel] = {}
@@ -123,11 +124,15 @@ def plan_model(
         if budget_bytes is None:
             budget_bytes = replace(found, plan=settled(found, memory, rates, 0)).least_bytes
         tried[plan.cuts] = replace(found, plan=settled(found, memory, rates, budget_bytes))
-    budget_bytes = budget_bytes or 0
-    fitting = [found for found in tried.values() if found.least_bytes <= budget_bytes]
+    return _best(tried.values(), budget_bytes or 0, enforce=enforce)
+
+
+def _best(tried: Collection[PlannedModel], budget_bytes: int, *, enforce: bool) -> PlannedModel:
+    """Return the fastest plan that fits; without one, the smallest, unless that is refused."""
+    fitting = [found for found in tried if found.least_bytes <= budget_bytes]
     if fitting:
         return min(fitting, key=lambda found: found.latency_s)
-    best = min(tried.values(), key=lambda found: found.least_bytes)
+    best = min(tried, key=lambda found: found.least_bytes)
     if enforce:
         raise _infeasible(best, budget_bytes)
     return best
@@ -244,6 +249,11 @@ def _plan(
         if measured:
             raise
         return optimal(budget_bytes=error.needed_bytes)
+
+
+def _block_limit_bytes(graph: Graph) -> int:
+    is_small = sum(graph.weight_bytes.values()) < SMALL_MODEL_BYTES
+    return SMALL_BLOCK_BYTES if is_small else LARGE_BLOCK_BYTES
 
 
 def _wasteful_cuts(graph: Graph) -> frozenset[int]:

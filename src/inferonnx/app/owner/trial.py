@@ -157,26 +157,27 @@ def _measure(config: dict[str, Any]) -> tuple[dict[str, object], dict[str, Expor
     session.trace(None)
     figures = session.figures
     call_bytes = _call_bytes(session, sample, peak) if config["share"] else None
-    opening_s = min(_seconds(events, "load") for events in passes)
     answer: dict[str, object] = {
         "open_peak_bytes": open_peak,
         "floor_bytes": floor,
-        "session_bytes": session.figures.session_bytes,
+        "session_bytes": figures.session_bytes,
         "pass_bytes": max(0, peak - floor - figures.buffer_bytes),
         "call_bytes": call_bytes,
-        "latency_s": min(_latency(events) for events in passes),
-        # The least of several: whatever else the machine does only ever adds time.
-        "compute_s": [
-            min(times)
-            for times in zip(
-                *([_span(e) for e in events if e.what == "compute"] for events in passes),
-                strict=True,
-            )
-        ],
-        "stream_bytes_per_s": figures.streamed_bytes / opening_s if opening_s else 0.0,
+        **_times(passes, figures.streamed_bytes),
     }
     names = [value.name for value in session.get_outputs()]
     return answer, dict(zip(names, outputs, strict=True))  # type: ignore[arg-type]  # not numpy
+
+
+def _times(passes: list[list[PassEvent]], streamed_bytes: int) -> dict[str, object]:
+    """Return the least of several: whatever else the machine does only ever adds time."""
+    opening_s = min(_seconds(events, "load") for events in passes)
+    computing = ([_span(e) for e in events if e.what == "compute"] for events in passes)
+    return {
+        "latency_s": min(_latency(events) for events in passes),
+        "compute_s": [min(times) for times in zip(*computing, strict=True)],
+        "stream_bytes_per_s": streamed_bytes / opening_s if opening_s else 0.0,
+    }
 
 
 def _call_bytes(session: Session, sample: Mapping[str, Exported], peak_bytes: int) -> int:
