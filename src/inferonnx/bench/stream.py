@@ -282,18 +282,7 @@ def _bench_model(
         }
         quiet = stack.enter_context(stream(next(iter(sealed_paths)), None, spin=False))
         workers = [plain, *streams.values(), quiet]
-        together = (calls,) if calls > 1 else ()
-        warm = [worker.run(i, *together) for i in range(2) for worker in workers]
-        count = rounds if min(warm) >= SHORT_MS else max(31, 3 * rounds)
-        for worker in workers:
-            worker.settle()
-        order = random.Random(name)  # noqa: S311  # the same in every run of the benchmark
-        for i in range(count):
-            progress(f"{name}: round {i + 1} of {count}")
-            for worker in order.sample(workers, len(workers)):
-                # The pool of whoever ran before may still spin: its last run is not ours to pay.
-                time.sleep(PAUSE_S)
-                worker.take_turn(i, *together)
+        _take_turns(name, workers, rounds=rounds, calls=calls, progress=progress)
         rates = {suite: _one_core_rate(path, key) for suite, path in sealed_paths.items()}
         compute_s = quiet.cpu_s()
         rows = [_row(name, ("", None, False), calls, limit_s=None, worker=plain, plain=plain)]
@@ -303,6 +292,29 @@ def _bench_model(
             limit_s = (compute_s + n_bytes / rates[suite]) / len(os.sched_getaffinity(0))
             rows.append(_row(name, engine, calls, limit_s=limit_s, worker=worker, plain=plain))
         return rows
+
+
+def _take_turns(
+    name: str,
+    workers: Sequence[Worker],
+    *,
+    rounds: int,
+    calls: int,
+    progress: Callable[[str], None],
+) -> None:
+    """Have all workers warmed up and measured, in each round in another order."""
+    together = (calls,) if calls > 1 else ()
+    warm = [worker.run(i, *together) for i in range(2) for worker in workers]
+    count = rounds if min(warm) >= SHORT_MS else max(31, 3 * rounds)
+    for worker in workers:
+        worker.settle()
+    order = random.Random(name)  # noqa: S311  # the same in every run of the benchmark
+    for i in range(count):
+        progress(f"{name}: round {i + 1} of {count}")
+        for worker in order.sample(workers, len(workers)):
+            # The pool of whoever ran before may still spin: its last run is not ours to pay.
+            time.sleep(PAUSE_S)
+            worker.take_turn(i, *together)
 
 
 def _row(
