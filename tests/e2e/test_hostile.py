@@ -503,6 +503,21 @@ def test_a_folder_of_links_and_devices(start, sealed, key_path, tmp_path):
     assert server.end() == 0
 
 
+def test_a_model_that_the_disk_keeps_is_there_until_it_is_deleted(start, key, sealed):
+    """The host takes the place away where deleted models go: their owner can try again."""
+    server = start("cnn")
+    with inferonnx.Client(
+        server.url, ca=server.ca, token=server.token(), insecure_no_attestation=True
+    ) as client:
+        (server.repository / ".trash").rmdir()
+        for _ in range(2):
+            with pytest.raises(inferonnx.InferonnxError, match="deleting the model failed"):
+                client.delete("cnn", 1, key=key)
+            assert [model.state for model in client.models()] == ["locked"]
+        assert client.unlock("cnn", sealed["cnn"], key=key).state == "ready"
+    assert server.end() == 0
+
+
 def sealed_once_more(data, model, key, folder):
     return models.seal(model, folder, key).read_bytes()
 
