@@ -381,7 +381,18 @@ def _bearer(server, role):
 
 def test_wrong_tokens(closed):
     good = closed.token("infer")
-    for text in (good[:-1], good + "a", good.upper(), "", "a" * 10_000, "Bearer " + good, "\xff"):
+    known, _, secret = good.rpartition("_")
+    guessed = f"{known}_{'A' if secret[0] != 'A' else 'B'}{secret[1:]}"
+    for text in (
+        guessed,
+        good[:-1],
+        good + "a",
+        good.upper(),
+        "",
+        "a" * 10_000,
+        "Bearer " + good,
+        "\xff",
+    ):
         status, said = asked(closed, "GET", "/v2", b"", f"Authorization: Bearer {text}")
         assert status == 401, text
         assert good.encode() not in said
