@@ -39,6 +39,8 @@ REFUSED_TO_ALL = [
 ]
 """What would leave its mark: asked for by those who may not, alone."""
 
+_KEYS = (("owner", 64), ("model-id", 64))
+
 OPEN = [
     ("GET", "/v2/health/live", None),
     ("GET", "/v2/health/ready", None),
@@ -96,6 +98,26 @@ def test_whether_a_model_is_there_is_told_to_those_who_may(closed):
     assert ask(closed, "GET", "/v2/models/none")[0] == 401
     assert ask(closed, "GET", "/v2/models/none", role=METRICS)[0] == 403
     assert ask(closed, "GET", "/v2/models/none", role=INFER)[0] == 404
+
+
+@pytest.mark.parametrize("role", [None, *ANY])
+def test_whether_a_model_is_there_is_told_to_its_owner_alone(closed, role):
+    """By requests that the owner signs, and that need no role."""
+    header = ", ".join(
+        f"{name}={'a' * n}" for name, n in (*_KEYS, ("nonce", 64), ("signature", 128))
+    )
+    for method, action in (("DELETE", ""), ("POST", "/unlock")):
+        for signature in ((), ("-H", f"Inferonnx-Owner: {header}"), ("-H", "Inferonnx-Owner: x")):
+            found = [
+                ask(
+                    *(closed, method, f"/inferonnx/v1/models/{name}/versions/{n}{action}", ""),
+                    role=role,
+                    more=signature,
+                )[::2]
+                for name, n in (("patient", 1), ("patient", 2), ("none", 1))
+            ]
+            assert found[0] == found[1] == found[2]
+            assert found[0][0] in (400, 401, 403)
 
 
 @pytest.mark.parametrize(

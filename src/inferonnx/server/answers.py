@@ -132,8 +132,8 @@ class Answers:
     async def unload(self, name: str) -> None:
         """Lock all versions of a model: their keys are wiped."""
         self.find(name, "")
-        for version in self._context.models.ready_versions(name):
-            await self._context.models.lock(name, version)
+        models = self._context.models
+        await models.lock(name, models.ready_versions(name))
 
     def unchanged(self, settings: Document, wanted: dict[str, Any]) -> Document:
         """Return settings, refusing to change any."""

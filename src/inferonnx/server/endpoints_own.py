@@ -21,7 +21,7 @@ from inferonnx.control import (
     verify_owner_request,
 )
 from inferonnx.crypto import Secret, wipe
-from inferonnx.errors import OwnerRefusedError, UnauthenticatedError
+from inferonnx.errors import InferonnxError, OwnerRefusedError, UnauthenticatedError
 from inferonnx.oip import NotFoundError
 from inferonnx.sealed import DATA_KEY_BYTES
 from inferonnx.server import replies
@@ -104,8 +104,14 @@ class OwnEndpoints:
     async def delete(self, call: Call) -> Reply:
         """Delete a version, for its owner."""
         name, version = self._owned(call, Action.DELETE)
-        await self._context.models.remove(name, version)
-        await asyncio.to_thread(self._context.repository.remove, name, version)
+        models, repository = self._context.models, self._context.repository
+        stored = models.stored(name, version)
+        await models.remove(name, version)
+        try:
+            await asyncio.to_thread(repository.remove, name, version)
+        except InferonnxError:
+            models.add(stored)  # it is there still: its owner can try again
+            raise
         return replies.empty(204)
 
     async def csr(self, _call: Call) -> Reply:
@@ -169,7 +175,11 @@ class OwnEndpoints:
         """
         name = check_name(call.segments["name"])
         version = parse_version(call.segments["version"])
-        stored = self._context.models.stored(name, version)
+        try:
+            stored = self._context.models.stored(name, version)
+        except NotFoundError:
+            self.verified(call, action, name, version, None)  # or all were told what is not there
+            raise
         # Of a file that can't be read nobody knows whose and which it is: no key opens that.
         unknown = action is Action.UNLOCK and not stored.owner
         owner, _ = self.verified(call, action, name, version, None if unknown else stored.model_id)

@@ -7,6 +7,7 @@ unloaded. Which of the ready ones are open in memory is the pool's matter.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from inferonnx.crypto import Secret
     from inferonnx.oip import ModelSignature
     from inferonnx.server.pool import Pool, PoolEntry
+    from inferonnx.server.ports import ModelFacts
     from inferonnx.server.stored import StoredModel
 
 READY, LOCKED, UNAVAILABLE = "ready", "locked", "unavailable"
@@ -159,7 +161,8 @@ class Models:
 
         (1) The key is this file's, by the header's commitment. (2) Its manifest is
         authentic. (3) It is the model that was there when it was listed, and that its
-        owner has named. (4) Its sealed name is the one that it is served under.
+        owner has named, and was not deleted meanwhile. (4) Its sealed name is the one that
+        it is served under.
 
         Raises:
             InferonnxError: One of these fails, it can't be served in this memory, or what
@@ -172,37 +175,43 @@ class Models:
         if refusal is not None:
             raise refusal.again()
         try:
-            await self._admit(found, data_key)
+            await self._pool.admit(  # (1) (2)
+                (name, version),
+                found.stored.path,
+                data_key,
+                check=partial(self._check_admitted, found),
+            )
         except InferonnxError as error:
-            self.not_unlocked(name, version, error)
+            found.failure = error.again()  # without this attempt's frames
             raise
         found.failure = None
         return self._view(found)
 
     def not_unlocked(self, name: str, version: int, error: InferonnxError) -> None:
         """Remember why a version could not be unlocked: whoever asks is told, until it is."""
-        self._version(name, version).failure = error.again()  # without this attempt's frames
+        self._version(name, version).failure = error.again()
 
-    async def _admit(self, found: _Version, data_key: Secret) -> None:
-        name, model = found.stored.name, (found.stored.name, found.stored.version)
-        facts = await self._pool.admit(model, found.stored.path, data_key)  # (1) (2)
-        if facts.model_id != found.stored.model_id:  # (3)
-            await self._pool.withdraw(model)
+    def _check_admitted(self, found: _Version, facts: ModelFacts) -> None:
+        stored = found.stored
+        if self._versions.get(stored.name, {}).get(stored.version) is not found:  # (3)
+            raise unknown_model(stored.name, str(stored.version))
+        if facts.model_id != stored.model_id:
             raise PinError(
                 "the file is another than when the server listed it",
                 hint="Start the server again, or push the model.",
             )
-        if facts.name != name:  # (4)
-            await self._pool.withdraw(model)
+        if facts.name != stored.name:  # (4)
             raise PinError(
                 "the name that is sealed in the model is another than it is stored under",
                 hint="Push it under the name that it was sealed with.",
             )
 
-    async def lock(self, name: str, version: int) -> None:
-        """Forget a version's key, after what runs on it."""
-        self._version(name, version).failure = None
-        await self._pool.withdraw((name, version))
+    async def lock(self, name: str, versions: Iterable[int]) -> None:
+        """Forget the keys of versions, each after what runs on it."""
+        for version in (found := list(versions)):
+            self._version(name, version).failure = None
+        # At once: none is served on while another's pass ends.
+        await asyncio.gather(*(self._pool.withdraw((name, version)) for version in found))
 
     async def open(self, name: str, version: int) -> None:
         """Open a ready version now rather than with its first request."""

@@ -123,11 +123,24 @@ class Pool:
         """What open models may hold, and what the arena keeps of closed ones."""
         return self._shares.used_bytes
 
-    async def admit(self, model: ModelId, path: str, data_key: Secret) -> ModelFacts:
+    async def admit(
+        self,
+        model: ModelId,
+        path: str,
+        data_key: Secret,
+        *,
+        check: Callable[[ModelFacts], None] = lambda _: None,
+    ) -> ModelFacts:
         """Take a model's data key in; it is opened when it is first used.
 
         The key is the pool's from here on, and wiped when the pool has no use for it:
         on an error, when the model is unlocked already, and when it is withdrawn.
+
+        Args:
+            model: Which one.
+            path: Of its file.
+            data_key: Of that file.
+            check: Raises where it is not wanted, in the moment in which it would be taken in.
 
         Raises:
             InferonnxError: The key does not open it, or it can't be served here.
@@ -148,6 +161,7 @@ class Pool:
                 await slot.gone.wait()
             if self._closed:
                 raise ModelNotReadyError(STOPPING, hint=LATER)
+            check(facts if slot is None else slot.facts)
             if slot is None:
                 slot = self._slots[model] = Slot(path, data_key, facts)
             kept = slot.data_key

@@ -194,8 +194,12 @@ class Repository:
                 return
             left_bytes = self._counted() - self._file_bytes(name, version)
             os.rename(str(version), trash, src_dir_fd=home, dst_dir_fd=self._trash)
+            try:
+                os.fsync(home)
+            except OSError:
+                os.rename(trash, str(version), src_dir_fd=self._trash, dst_dir_fd=home)
+                raise
             self._used_bytes = max(0, left_bytes)
-            os.fsync(home)
         remove_tree(trash, at=self._trash)  # a large file takes its time; others go on
 
     def used_bytes(self) -> int:

@@ -5,6 +5,7 @@ The first appears last and goes first: without it the second is nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -70,14 +71,19 @@ class UploadFiles:
         """Return the descriptor of an upload's file, for writing.
 
         Raises:
-            OSError: It is not there, or a link.
+            OSError: It is not there, no file, or has another name: the host put it there.
         """
         folder = open_folder(upload.id, at=self._incoming)
         try:
             flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            return os.open(MODEL_FILE, flags, dir_fd=folder)
+            file = os.open(MODEL_FILE, flags, dir_fd=folder)
         finally:
             os.close(folder)
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            os.close(file)
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+        return file
 
     def remove(self, name: str) -> None:
         """Remove what is there of an upload, by its id."""

@@ -1,6 +1,7 @@
 """What is said of a model that could not be unlocked, and until when."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -17,11 +18,12 @@ from inferonnx.errors import (
     TargetError,
     UnavailableError,
 )
-from inferonnx.oip import UnsupportedError
+from inferonnx.oip import NotFoundError, UnsupportedError
 from inferonnx.server.answers import Answers
 from inferonnx.server.models import KEY_OR_FILE, LOCKED, OTHER_FILE, READY, UNAVAILABLE
 from inferonnx.server.replies import failure, verdict
 from inferonnx.sizes import MIB
+from serving.running import PATIENCE_S
 from serving.simulated import Parts
 
 TOO_LARGE = "the model needs 100.0 MiB beside the server, and 64.0 MiB are there for models"
@@ -66,7 +68,7 @@ def test_a_failure_that_is_noted_goes_with_the_next_lock(parts):
     parts.models.not_unlocked("float", 1, KeyMismatchError("the key is another model's"))
     reason = parts.models.find("float", 1).reason
     assert reason == "it could not be unlocked: the key is another model's"
-    asyncio.run(parts.models.lock("float", 1))
+    asyncio.run(parts.models.lock("float", [1]))
     assert "has not unlocked it" in parts.models.find("float", 1).reason
 
 
@@ -153,3 +155,60 @@ def test_what_an_unlock_has_shown_is_told_with_what_helps(parts, failure, state,
     assert told.retry_after_s == 0
     unlock(parts)  # the file may have been put right meanwhile
     assert parts.models.find("float", 1).state == READY
+
+
+class Held:
+    """Has manifests read when it says so."""
+
+    def __init__(self, parts):
+        self.read = parts.engine.facts
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+        parts.engine.facts = self.facts
+
+    def facts(self, *arguments, **more):
+        self.begun.set()
+        assert self.goes_on.wait(PATIENCE_S)
+        return self.read(*arguments, **more)
+
+
+@pytest.mark.parametrize("is_brought_again", [False, True])
+def test_a_model_that_is_deleted_while_it_is_unlocked_leaves_no_key(parts, is_brought_again):
+    """Else what is pushed under its number would be ready, with the key of what was there."""
+    held, key, other = Held(parts), Secret(b"k" * 32), Secret(b"n" * 32)
+
+    async def race():
+        unlocking = asyncio.create_task(parts.models.unlock("float", 1, key))
+        await asyncio.to_thread(held.begun.wait, PATIENCE_S)
+        await parts.models.remove("float", 1)
+        if is_brought_again:
+            parts.engine.facts = held.read
+            parts.add("float")
+            await parts.models.unlock("float", 1, other)
+        held.goes_on.set()
+        with pytest.raises(NotFoundError):
+            await unlocking
+
+    asyncio.run(race())
+    assert key == Secret(bytes(32))
+    assert (("float", 1) in parts.pool) == is_brought_again
+    if not is_brought_again:
+        parts.add("float")
+    view = parts.models.find("float", 1)
+    assert view.state == (READY if is_brought_again else LOCKED)
+    assert "could not be unlocked" not in view.reason
+    assert other == Secret(b"n" * 32)
+
+
+def test_all_versions_are_locked_at_once_whatever_one_of_them_computes(parts):
+    async def unload():
+        await parts.unlock("float", versions=(1, 2, 3))
+        async with parts.pool.lease(("float", 1)):
+            unloading = asyncio.create_task(Answers(parts.context).unload("float"))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert parts.models.ready_versions("float") == []
+            await parts.models.remove("float", 2)
+        await unloading
+
+    asyncio.run(unload())
+    assert [view.state for view in parts.models.views()] == [LOCKED, LOCKED]

@@ -1,5 +1,7 @@
 """Models in a folder: whole or absent, each name its owner's, whatever the host puts there."""
 
+import errno
+import gc
 import os
 import shutil
 import socket
@@ -206,6 +208,22 @@ def test_a_version_that_is_removed_is_gone_and_others_stay(repository, folder):
     assert sorted(os.listdir(folder / "net")) == ["2", "owner"]
 
 
+def test_a_delete_that_the_disk_does_not_keep_deletes_nothing(repository, folder, monkeypatch):
+    bring(repository, make_file())
+    before, n_bytes = tree(folder / "net"), repository.used_bytes()
+
+    def fails(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fails)
+        with pytest.raises(UnavailableError, match="deleting the model failed"):
+            repository.remove("net", 1)
+    assert (tree(folder / "net"), repository.used_bytes()) == (before, n_bytes)
+    repository.remove("net", 1)
+    assert names(repository) == []
+
+
 def test_bytes_are_counted_once_and_then_kept(repository, folder):
     place(folder, b"no header, but bytes" * 100, "by-hand")
     place(folder, make_file(), "net", "7")
@@ -282,6 +300,7 @@ def test_a_link_in_place_of_ours_is_not_followed(folder, tmp_path, entry, target
 def test_a_folder_that_fails_to_open_stays_closed(folder, tmp_path):
     folder.mkdir()
     (folder / ".uploads").symlink_to(tmp_path)
+    gc.collect()  # of earlier tests
     n_open = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         with pytest.raises((UsageError, UnavailableError)):

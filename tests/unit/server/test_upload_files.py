@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from dataclasses import replace
 
 import pytest
@@ -112,6 +113,34 @@ def test_links_are_not_followed(files, incoming, tmp_path, place):
     files.remove(UPLOAD.id)
     assert os.listdir(incoming) == []
     assert os.listdir(tmp_path / "outside") == ["model.sealed"]
+
+
+def test_nothing_is_written_to_a_file_that_has_another_name(files, incoming, tmp_path):
+    files.make(UPLOAD)
+    path = incoming / UPLOAD.id / "model.sealed"
+    (tmp_path / "outside").write_bytes(b"theirs")
+    path.unlink()
+    path.hardlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match="Too many links"):
+        files.open(UPLOAD)
+
+
+def test_nothing_is_written_to_a_terminal(files, incoming):
+    """The host puts a link's target, a device, in the file's place."""
+    files.make(UPLOAD)
+    ours, theirs = os.openpty()
+    path = incoming / UPLOAD.id / "model.sealed"
+    path.unlink()
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.fstat(theirs).st_rdev)
+    except PermissionError:
+        pytest.skip("only root makes devices")
+    else:
+        with pytest.raises(OSError, match=r"\w"):
+            files.open(UPLOAD)
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "nothing"])

@@ -6,6 +6,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from inferonnx.control import identify, require
 from inferonnx.errors import InferonnxError
 from inferonnx.oip import Limits, NotFoundError, TooLargeError
 from inferonnx.oip import grpc as codec
@@ -19,7 +20,7 @@ from inferonnx.server.routes import ROUTES
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from inferonnx.control import Role
+    from inferonnx.control import Caller, Role
     from inferonnx.oip import InferRequest
     from inferonnx.oip.messages import Document
     from inferonnx.server.context import Context
@@ -75,6 +76,7 @@ class Methods:
 
     def __init__(self, context: Context) -> None:
         """Make the table."""
+        self._context = context
         self._answers = Answers(context)
         roles = {route.endpoint: route.roles for route in ROUTES}
         special = {"ModelInfer": self._infer, codec.STREAM: self._infer_stream}
@@ -113,6 +115,7 @@ class Methods:
 
     async def _infer_stream(self, stream: Stream) -> None:
         """Answer requests in their order; some of them are computed at the same time."""
+        roles = self._methods[stream.head.path].roles
         places = asyncio.Semaphore(most.AT_ONCE)
         before: asyncio.Task[None] | None = None
         try:
@@ -121,6 +124,8 @@ class Methods:
                     message = await stream.next_message(beside_bytes=REPLY_BYTES, is_patient=True)
                     if message is None:
                         break
+                    # Again: a stream may last longer than the token that opened it.
+                    check_caller(self._context, stream, roles)
                     one = self._infer_one(stream, message, before, places)
                     before = group.create_task(one)
         except BaseExceptionGroup as group_error:
@@ -218,6 +223,24 @@ class Methods:
 
         wanted = codec.wanted_log_settings(request)
         return codec.log_reply(self._answers.unchanged(log_settings(), wanted))
+
+
+def check_caller(context: Context, stream: Stream, roles: frozenset[Role] | None) -> Caller:
+    """Return who calls, and may.
+
+    Raises:
+        UnauthenticatedError: Its credentials do not hold, or do not any more.
+        ForbiddenError: It has none of the roles.
+    """
+    caller = identify(
+        context.config,
+        authorization=stream.head.authorization,
+        has_client_certificate=stream.peer.certificate_der is not None,
+        now_s=int(context.clock_s()),
+    )
+    if roles is not None:
+        require(caller, *roles)
+    return caller
 
 
 async def _held(message: Message, pieces: Pieces, before: asyncio.Task[None] | None = None) -> int:

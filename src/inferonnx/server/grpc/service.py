@@ -6,14 +6,13 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from inferonnx.control import identify, require
 from inferonnx.errors import InferonnxError
 from inferonnx.oip import DeadlineError, UnsupportedError
 from inferonnx.server.grpc import limits as most
 from inferonnx.server.grpc.commons import Commons
 from inferonnx.server.grpc.connection import GrpcConnection
 from inferonnx.server.grpc.metadata import parse_call
-from inferonnx.server.grpc.methods import Methods
+from inferonnx.server.grpc.methods import Methods, check_caller
 from inferonnx.server.grpc.stream import Stream
 from inferonnx.server.messages import ExchangeFigures, Head
 from inferonnx.server.observer import Observer
@@ -144,15 +143,8 @@ class GrpcService:
             raise UnsupportedError("the server has no such method")
         details = stream.figures.details
         details["path"] = head.path
-        caller = identify(  # (3)
-            self._context.config,
-            authorization=head.authorization,
-            has_client_certificate=stream.peer.certificate_der is not None,
-            now_s=int(self._context.clock_s()),
-        )
+        caller = check_caller(self._context, stream, method.roles)  # (3) (4)
         details["caller"] = shown_caller(caller)
-        if method.roles is not None:
-            require(caller, *method.roles)  # (4)
         try:
             async with asyncio.timeout(head.timeout_s) as deadline:
                 await method.answer(stream)  # (5)

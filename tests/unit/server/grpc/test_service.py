@@ -58,6 +58,22 @@ def test_roles_are_those_of_rest(start, path):
             assert (reply.status == 7) == (not allowed), (role, reply.fields)
 
 
+def test_a_stream_ends_with_the_token_that_opened_it(start):
+    text, entry = token(Role.INFER)
+    server = start(config={"allow_anonymous_infer": False, "tokens": (entry,)})
+    with H2Client(server) as client:
+        number = client.begin(codec.STREAM, authorization=f"Bearer {text}")
+        message, _ = question()
+        message = encode_prefix(len(message)) + message
+        client.send(number, message)
+        client.receive_until(lambda: client.replies[number].messages)
+        server.parts.context.clock_s = lambda: entry.expires_s
+        client.send(number, message)
+        reply = client.reply(number)
+    assert (reply.status, "expired" in told(reply)) == (16, True)
+    assert len(reply.messages) == 1
+
+
 def test_what_is_open_is_open(start):
     server = start(config={"allow_anonymous_infer": False})
     with H2Client(server) as client:
