@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from inferonnx.errors import InferonnxError
 
 GATHER_S = 0.001
-"""How long a pass waits for the calls that shared the last one to come back."""
+"""How long a pass waits for those who called in the last one to come back."""
 
 
 class Gate:
@@ -132,7 +132,7 @@ class Turns(Generic[V]):
         self._lock = threading.Lock()  # guards the five below
         self._waiting: list[Call[V]] = []
         self._leading: list[Call[V]] = []
-        self._last_width = 1
+        self._expected = 1
         self._closing: list[Gate] = []
         self._closed = False
 
@@ -159,16 +159,15 @@ class Turns(Generic[V]):
             if call.done:
                 return
             call.gate.wait()
-        if self.at_once == 1 and self._last_width > 1:
-            # Those that shared the last pass are on their way back: without this
-            # wait the first of them would start a pass alone.
-            self._gather(call, min(self._last_width, self.slots))
+        if self.at_once == 1 and self._expected > 1:
+            # Those of the last pass are on their way back: without this wait who is
+            # the first here would start a pass without them.
+            self._gather(call, min(self._expected, self.slots))
         with self._lock:
             width = self.slots if self.at_once == 1 else 1
             # Of one kind only: what is lost between values of many sizes was not measured.
             alike = [other for other in self._waiting if other.kind == call.kind]
             call.share = tuple(alike[:width])
-            self._last_width = len(call.share)
             self._waiting = [other for other in self._waiting if other not in call.share]
             self._look_again()
 
@@ -201,6 +200,8 @@ class Turns(Generic[V]):
         """
         with self._lock:
             call.done = True
+            if call.share:
+                self._expected = len(call.share) + len(self._waiting)
             back = [c for c in call.share if not c.done and c not in self._waiting]
             self._waiting = back + [c for c in self._waiting if c is not call]
             for other in call.share:

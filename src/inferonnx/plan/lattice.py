@@ -10,7 +10,8 @@ graphs with more than `ALL_POINTS` of them, without raising the least activation
 peak (docs/memory.md, "Which cuts are looked at"):
 
 1. between two neighbouring operators with weights one cut is enough, the one with
-   the fewest bytes alive across it;
+   the fewest bytes alive across it; weights of under 1/`GRAINS` of the model's don't
+   count, since on which side they are streamed is nothing beside what is alive;
 2. neighbours whose weights together are under 1/`SHARES` of the model's stay together;
 3. where the thinned partition's activation peak is above that of every single node,
    all its cuts come back.
@@ -40,6 +41,9 @@ ALL_POINTS = 17
 # About a point for each percent of the weights: finer cuts change a plan's latency by
 # less than its prediction is worth.
 SHARES = 100
+# A normalisation's scales beside the weights of its convolution are less, and the cut
+# behind it has twice as much alive where its input is needed again.
+GRAINS = 10_000
 # Steps up to which all edges are kept. Streamed partitions are short, since all of them
 # share one buffer; only partitions that stay resident grow beyond.
 SHORT = 32
@@ -174,9 +178,11 @@ def _thin(graph: Graph, allowed: list[int], liveness: Liveness) -> list[int]:
 
 
 def _one_between_weights(graph: Graph, allowed: list[int], liveness: Liveness) -> list[int]:
-    """Keep the narrowest cut of each stretch without weights (1)."""
+    """Keep the narrowest cut of each stretch with next to no weights (1)."""
     kept = [0]
     stretch: list[int] = []
+    grain = sum(graph.weight_bytes.values()) // GRAINS
+    held = 0
 
     def close() -> None:
         if stretch:
@@ -184,12 +190,18 @@ def _one_between_weights(graph: Graph, allowed: list[int], liveness: Liveness) -
             stretch.clear()
 
     for start, stop in pairwise(allowed):
-        if any(node.weights for node in graph.nodes[start:stop]):
+        held += _weight_bytes(graph, start, stop)
+        if held > grain:
             close()
+            held = 0
         if stop != allowed[-1]:
             stretch.append(stop)
     close()
     return [*kept, allowed[-1]]
+
+
+def _weight_bytes(graph: Graph, start: int, stop: int) -> int:
+    return sum(graph.weight_bytes[w] for node in graph.nodes[start:stop] for w in node.weights)
 
 
 def _join_small(graph: Graph, cuts: list[int]) -> list[int]:
@@ -198,9 +210,7 @@ def _join_small(graph: Graph, cuts: list[int]) -> list[int]:
     kept = [0]
     held = 0
     for start, stop in pairwise(cuts):
-        n_bytes = sum(
-            graph.weight_bytes[w] for node in graph.nodes[start:stop] for w in node.weights
-        )
+        n_bytes = _weight_bytes(graph, start, stop)
         if held + n_bytes > share and start != kept[-1]:
             kept.append(start)
             held = 0

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_stream import SIZES, Summing, SummingRuntime, opened, sealed  # noqa: F401 - a fixture
 
+from inferonnx.engine.turns import Call, Turns
 from inferonnx.errors import AuthenticationError, EngineError, UsageError
 from inferonnx.runtime.stop import Stop
 from inferonnx.sealed import HEADER_BYTES
@@ -258,6 +259,27 @@ def test_room_is_made_where_calls_of_another_kind_come(sealed):  # noqa: F811
         stream.run({"v0": 1}, kind)
     assert told == ["large", "small"]  # nothing is there before the first
     stream.close()
+
+
+def test_who_came_too_late_for_a_pass_waits_for_those_of_it(monkeypatch):
+    """Else seven callers and one would take turns for ever, and weights be opened twice."""
+    monkeypatch.setattr("inferonnx.engine.turns.GATHER_S", 30)
+    turns = Turns()
+    turns.slots = 4
+    first, late, again = (Call({}, []) for _ in range(3))
+    turns.join(first)
+    follower = threading.Thread(target=turns.join, args=(late,), daemon=True)
+    follower.start()
+    while not turns.n_waiting:
+        time.sleep(0.001)
+    turns.leave(first)
+    returner = threading.Thread(target=turns.join, args=(again,), daemon=True)
+    returner.start()
+    follower.join(10)
+    assert late.share == (late, again)
+    again.done = True
+    turns.leave(late)
+    returner.join(10)
 
 
 def test_only_calls_of_one_kind_share_a_pass(sealed):  # noqa: F811

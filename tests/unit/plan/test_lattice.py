@@ -90,6 +90,17 @@ def test_thinning_keeps_the_narrowest_cut_between_weights(
     assert lattice_of(graph, memory, rates).cuts == (0, 1, *range(4, 40, 4), 39, 40)
 
 
+def test_thinning_looks_past_weights_that_are_next_to_nothing(
+    make_chain: ChainMaker, memory: MemoryModel, rates: Rates
+) -> None:
+    """Behind each large weight is a small one, and the cut between them is the narrowest."""
+    weights = [1_000_000 if k % 4 == 2 else 64 if k % 4 == 3 else 0 for k in range(40)]
+    widths = [100 - (k % 4 == 3) for k in range(41)]
+    workspace = [1000] + [0] * 39
+    graph = make_chain(weights, values=widths, workspace=workspace)
+    assert lattice_of(graph, memory, rates).cuts == (0, 1, *range(3, 40, 4), 40)
+
+
 def test_thinning_brings_back_the_cuts_of_a_peak(
     make_chain: ChainMaker, memory: MemoryModel, rates: Rates
 ) -> None:
@@ -104,7 +115,7 @@ def test_thinning_joins_small_weights(
     make_chain: ChainMaker, memory: MemoryModel, rates: Rates
 ) -> None:
     """One weight in fifty is large: the small ones between two of them stay together."""
-    weights = [100_000 if k % 50 == 25 else 64 for k in range(500)]
+    weights = [100_000 if k % 50 == 25 else 200 for k in range(500)]
     lattice = lattice_of(make_chain(weights), memory, rates)
     blocks = [weights[start:stop] for start, stop in pairwise(lattice.cuts)]
     assert [len(block) for block in blocks if 100_000 in block] == [1] * 10
