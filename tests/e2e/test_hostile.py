@@ -119,6 +119,7 @@ MALFORMED = {
     "a length of 26 digits": (POST + b"Content-Length: " + b"9" * 26 + b"\r\n\r\n", 400),
     "a coding of the transfer": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
     "a negative chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", 400),
+    "a chunk of 1 TiB": (POST + b"Transfer-Encoding: chunked\r\n\r\n10000000000\r\n", 413),
     "an endless chunk extension": (
         POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 200_000 + b"\r\n",
         400,
