@@ -28,6 +28,12 @@ def sealed(key, cnn, tmp_path_factory):
         ),
         "texts": models.seal(models.texts(folder / "texts.onnx"), folder, key, dims={"n": BATCH}),
         "patient": models.seal(models.patient(folder / "patient.onnx"), folder, key),
+        "talkative": models.seal(
+            models.talkative(folder / "talkative.onnx"),
+            folder,
+            key,
+            sample={"n": np.array([models.MANY])},
+        ),
         "swelling": models.seal(
             models.swelling(folder / "swelling.onnx"),
             folder,

@@ -43,6 +43,10 @@ TURN_SIZE = 256
 """Side of the square that `patient` multiplies in each turn: about a millisecond."""
 
 
+MANY = 250_000
+"""Strings that `talkative` was measured with: so many take a moment to write."""
+
+
 def numbers(path: Path) -> Path:
     """Write a model that gives back what it gets: an input and an output of each type of number."""
     inputs, outputs, nodes = [], [], []
@@ -126,6 +130,19 @@ def swelling(path: Path) -> Path:
             helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
             helper.make_tensor_value_info("given", TensorProto.FLOAT, ["n"]),
         ],
+    )
+
+
+def talkative(path: Path) -> Path:
+    """Write a model that gives as many strings as the number in its input says."""
+    return _saved(
+        path,
+        [
+            helper.make_node("ConstantOfShape", ["n"], ["zeros"]),
+            helper.make_node("Cast", ["zeros"], ["words"], to=TensorProto.STRING),
+        ],
+        [helper.make_tensor_value_info("n", TensorProto.INT64, [1])],
+        [helper.make_tensor_value_info("words", TensorProto.STRING, ["n"])],
     )
 
 
