@@ -102,6 +102,25 @@ def patient(path: Path) -> Path:
     )
 
 
+def tireless(path: Path) -> Path:
+    """Write a model that takes as many turns as it is told, and does nothing in any of them."""
+    sides = [
+        helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("kept", TensorProto.FLOAT, []),
+    ]
+    turn = helper.make_tensor_value_info("turn", TensorProto.INT64, [])
+    body = helper.make_graph([], "secret_body", [turn, *sides], sides)
+    return _saved(
+        path,
+        [helper.make_node("Loop", ["turns", "", "start"], ["end"], body=body)],
+        [
+            helper.make_tensor_value_info("turns", TensorProto.INT64, []),
+            helper.make_tensor_value_info("start", TensorProto.FLOAT, []),
+        ],
+        [helper.make_tensor_value_info("end", TensorProto.FLOAT, [])],
+    )
+
+
 def listed(path: Path) -> Path:
     """Write a model whose input is a sequence: onnxruntime runs it, the protocol can't say it."""
     return _saved(

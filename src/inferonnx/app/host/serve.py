@@ -42,7 +42,7 @@ from inferonnx.server.models import Models
 from inferonnx.server.pool import Pool
 from inferonnx.server.repository import Repository
 from inferonnx.server.scheduler import QueueLimits
-from inferonnx.server.telling import LogObserver, tell_pass
+from inferonnx.server.telling import LogObserver, tell_overdue, tell_pass
 from inferonnx.server.upkeep import EXPIRY_CHECK_S, expire_uploads
 from inferonnx.server.uploads import Uploads
 
@@ -145,6 +145,7 @@ class Server:
                     delay_s=config.batch_delay_us / 1e6,
                 ),
                 threads,
+                overdue=partial(tell_overdue, self._log),
             )
             context = self._context(pool, models, Ledger(requests_bytes(config)))
             api = Api(context)
