@@ -27,7 +27,14 @@ def sealed(key, cnn, tmp_path_factory):
             models.numbers(folder / "numbers.onnx"), folder, key, sample=numbers
         ),
         "texts": models.seal(models.texts(folder / "texts.onnx"), folder, key, dims={"n": BATCH}),
+        "tireless": models.seal(models.tireless(folder / "tireless.onnx"), folder, key),
         "patient": models.seal(models.patient(folder / "patient.onnx"), folder, key),
+        "talkative": models.seal(
+            models.talkative(folder / "talkative.onnx"),
+            folder,
+            key,
+            sample={"n": np.array([models.MANY])},
+        ),
         "swelling": models.seal(
             models.swelling(folder / "swelling.onnx"),
             folder,

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
+import grpc
 import numpy as np
 import pytest
 
@@ -26,16 +27,18 @@ from inferonnx.control import HEADER_NAME, Action, OwnerRequest, sign_owner_requ
 from inferonnx.control.limits import DEFAULT_HANDSHAKE_TIMEOUT_S
 from inferonnx.crypto import Secret, ed25519_public_key, ed25519_sign
 from inferonnx.oip import InferRequest, InferResponse, NamedTensor, encode_infer_response
+from inferonnx.oip import encode_infer_request as encode_rest_request
 from inferonnx.oip.grpc import encode_infer_request
 from inferonnx.sealed import HEADER_BYTES, encode_header, parse_header, verify_header
 from inferonnx.sealed.header import sign_header
 from inferonnx.server.routes import ROUTES
-from inferonnx.tensors import as_tensor
+from inferonnx.tensors import DType, Tensor, as_tensor
 from served import PATIENCE_S
 from serving import models
 from serving.asking import connection, raw
 
 INFER = "/v2/models/cnn/infer"
+TALK = "/v2/models/talkative/infer"
 SWELL = "/v2/models/swelling/infer"
 PIXELS = 3 * 16 * 16
 
@@ -56,9 +59,9 @@ def server(start):
 
 @pytest.fixture(scope="module")
 def greedy(start):
-    """A server with a model that takes and gives what it is told to."""
+    """A server with models that take and give what they are told to."""
     server = start(
-        "swelling",
+        *("swelling", "talkative"),
         options=("--allow-anonymous-infer", "--log-format", "json", "--grpc", "127.0.0.1:0"),
     )
     yield server
@@ -120,6 +123,7 @@ MALFORMED = {
     "a length of 26 digits": (POST + b"Content-Length: " + b"9" * 26 + b"\r\n\r\n", 400),
     "a coding of the transfer": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
     "a negative chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", 400),
+    "a chunk of 1 TiB": (POST + b"Transfer-Encoding: chunked\r\n\r\n10000000000\r\n", 413),
     "an endless chunk extension": (
         POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 200_000 + b"\r\n",
         400,
@@ -595,6 +599,13 @@ def test_numbers_that_ask_for_memory(greedy, sizes, status, sentence):
     assert found == 200, body
 
 
+def test_a_number_that_asks_for_strings(greedy):
+    """As many as the memory for models holds would take twice as much as strings of Python."""
+    body = {"inputs": [{"name": "n", "shape": [1], "datatype": "INT64", "data": [5_000_000]}]}
+    found, _, said = greedy.asked(TALK, "-d", json.dumps(body))
+    assert (found, b"the outputs take" in said) == (413, True), said[:200]
+
+
 def test_replies_that_nobody_reads(greedy):
     """More of them than the server's memory would hold."""
     context = ssl.create_default_context(cafile=greedy.ca)
@@ -615,25 +626,68 @@ def test_replies_that_nobody_reads(greedy):
     assert found == 200, body
 
 
-def test_others_are_answered_while_a_long_reply_is_written(greedy):
-    n = 3 << 20  # not so many that the model may not give them
-    zeros = NamedTensor(name="given", tensor=as_tensor(np.zeros(n, np.float32)))
-    begun = time.monotonic()
-    encode_infer_response(
-        InferResponse(model_name="swelling", outputs=(zeros,)), InferRequest(model_name="swelling")
-    )
-    written_s = time.monotonic() - begun
+def longest_wait(server, ask):
+    """Return what `ask` gives, and the longest that another client waited meanwhile."""
     longest_s = 0.0
-    with ThreadPoolExecutor(1) as pool, closing(connection(greedy)) as other:
-        asking = pool.submit(greedy.asked, SWELL, "-d", json.dumps(sizes_of(4, n)))
+    with ThreadPoolExecutor(1) as pool, closing(connection(server)) as other:
+        asking = pool.submit(ask)
         while not asking.done():
             begun = time.monotonic()
             other.request("GET", "/v2/health/live")
             assert other.getresponse().read() is not None
             longest_s = max(longest_s, time.monotonic() - begun)
-        found, _, body = asking.result()
+        return asking.result(), longest_s
+
+
+def written_s(tensor, *, binary=False):
+    """Return how long it takes to write a reply here, with nothing else to do."""
+    given = NamedTensor(name="given", tensor=tensor)
+    begun = time.monotonic()
+    encode_infer_response(
+        InferResponse(model_name="m", outputs=(given,)),
+        InferRequest(model_name="m", binary_output_default=binary),
+    )
+    return time.monotonic() - begun
+
+
+def test_others_are_answered_while_a_long_reply_is_written(greedy):
+    n = 3 << 20  # not so many that the model may not give them
+    alone_s = written_s(as_tensor(np.zeros(n, np.float32)))
+    (found, _, body), longest_s = longest_wait(
+        greedy, lambda: greedy.asked(SWELL, "-d", json.dumps(sizes_of(4, n)))
+    )
     assert found == 200, body
-    assert longest_s < written_s / 2
+    assert longest_s < alone_s / 2
+
+
+@pytest.mark.parametrize("way", ["rest", "grpc"])
+def test_others_are_answered_while_many_strings_are_written(greedy, way):
+    n = models.MANY
+    alone_s = written_s(Tensor(dtype=DType.STRING, shape=(n,), strings=["0"] * n), binary=True)
+    count = NamedTensor(name="n", tensor=as_tensor(np.array([n])))
+    binary = {"binary_output_default": True} if way == "rest" else {}
+    request = InferRequest(model_name="talkative", inputs=(count,), **binary)
+
+    def rest():
+        pieces, length = encode_rest_request(request)
+        header = {"Inference-Header-Content-Length": str(length)}
+        with closing(connection(greedy)) as client:
+            client.request("POST", TALK, b"".join(pieces), header)
+            return client.getresponse().read()
+
+    def by_grpc():
+        channel = grpc.secure_channel(
+            greedy.facts["grpc_addresses"][0],
+            grpc.ssl_channel_credentials(greedy.ca.read_bytes()),
+            [("grpc.max_receive_message_length", -1)],
+        )
+        with channel:
+            call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            return call(b"".join(encode_infer_request(request)), timeout=PATIENCE_S)
+
+    said, longest_s = longest_wait(greedy, rest if way == "rest" else by_grpc)
+    assert said.endswith(n * b"\1\0\0\x000"), said[:200]
+    assert longest_s < alone_s
 
 
 def test_answers_of_grpc_that_nobody_reads(greedy):

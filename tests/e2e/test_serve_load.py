@@ -44,13 +44,13 @@ def counts(served):
     return found
 
 
-def pending(served):
+def pending(served, name="patient"):
     status, _, body = served.asked("/metrics", role="metrics")
     assert status == 200
     (line,) = (
         line
         for line in body.decode().splitlines()
-        if line.startswith('nv_inference_pending_request_count{model="patient"')
+        if line.startswith(f'nv_inference_pending_request_count{{model="{name}"')
     )
     return int(line.split()[-1])
 
@@ -144,6 +144,37 @@ def test_a_probe_that_would_never_end_keeps_no_other_model_from_being_opened(
     assert b"did not end within" in asked.body
     assert Asker(served, "/v2/models/cnn/infer", image, **head).answered() == 200
     assert served.end() == 0
+
+
+def test_a_pass_that_nothing_ends_holds_its_model_alone(start, image):
+    """A Loop without a node looks at nothing between its turns."""
+    served = start("tireless", "cnn", options=("--allow-anonymous-infer", "--log-format", "json"))
+    scalars = (("turns", "INT64", 2**62), ("start", "FP32", 1.0))
+    inputs = [{"name": n, "shape": [], "datatype": d, "data": [x]} for n, d, x in scalars]
+    body = json.dumps({"inputs": inputs}).encode()
+    socks = [raw(served) for _ in range(20)]  # more than there are threads
+    for sock in socks:
+        sock.sendall(request("/v2/models/tireless/infer", body))
+    until(lambda: pending(served, "tireless") == 20)
+    for sock in socks:
+        sock.close()
+    head = {"Inference-Header-Content-Length": "0"}
+    ask = "/v2/models/cnn/infer", image.tobytes()
+    assert [Asker(served, *ask, **head).answered() for _ in range(3)] == [200] * 3
+    unloading = Asker(
+        served, "/v2/repository/models/tireless/unload", b"{}", **served.bearer("manage")
+    )
+    until(lambda: "pass_overdue" in served.log.read_text())
+    assert '"model":"tireless"' in served.log.read_text().replace(" ", "")
+    assert Asker(served, *ask, **head).answered() == 200
+    served.terminate()
+    until(lambda: refuses(served))
+    assert served.process.poll() is None
+    began = time.monotonic()
+    served.terminate()
+    assert served.process.wait(PATIENCE_S) == 130
+    assert time.monotonic() - began < 0.5
+    assert unloading.answered() == 0
 
 
 def requests_hold(served):

@@ -194,6 +194,16 @@ def test_scalars(client):
     assert answer.as_numpy("sum").shape == ()
 
 
+@pytest.mark.parametrize("size", [1, 10_000])
+@pytest.mark.parametrize("binary", [True, False])
+def test_strings_of_any_length(client, size, binary):
+    """What they take beside the body is not known before."""
+    words = np.array([b"x" * size] * 16, object)
+    inputs = [given(n, words, "BYTES", binary=binary) for n in ("left", "right")]
+    answer = client.infer("texts", inputs)
+    assert answer.as_numpy("joined").tolist() == [b"x" * 2 * size] * 16
+
+
 def test_no_rows_at_all(client):
     none = np.zeros((0,), np.object_)
     answer = client.infer("texts", [given(n, none, "BYTES") for n in ("left", "right")])

@@ -43,6 +43,10 @@ TURN_SIZE = 256
 """Side of the square that `patient` multiplies in each turn: about a millisecond."""
 
 
+MANY = 250_000
+"""Strings that `talkative` was measured with: so many take a moment to write."""
+
+
 def numbers(path: Path) -> Path:
     """Write a model that gives back what it gets: an input and an output of each type of number."""
     inputs, outputs, nodes = [], [], []
@@ -98,6 +102,25 @@ def patient(path: Path) -> Path:
     )
 
 
+def tireless(path: Path) -> Path:
+    """Write a model that takes as many turns as it is told, and does nothing in any of them."""
+    sides = [
+        helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+        helper.make_tensor_value_info("kept", TensorProto.FLOAT, []),
+    ]
+    turn = helper.make_tensor_value_info("turn", TensorProto.INT64, [])
+    body = helper.make_graph([], "secret_body", [turn, *sides], sides)
+    return _saved(
+        path,
+        [helper.make_node("Loop", ["turns", "", "start"], ["end"], body=body)],
+        [
+            helper.make_tensor_value_info("turns", TensorProto.INT64, []),
+            helper.make_tensor_value_info("start", TensorProto.FLOAT, []),
+        ],
+        [helper.make_tensor_value_info("end", TensorProto.FLOAT, [])],
+    )
+
+
 def listed(path: Path) -> Path:
     """Write a model whose input is a sequence: onnxruntime runs it, the protocol can't say it."""
     return _saved(
@@ -126,6 +149,19 @@ def swelling(path: Path) -> Path:
             helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
             helper.make_tensor_value_info("given", TensorProto.FLOAT, ["n"]),
         ],
+    )
+
+
+def talkative(path: Path) -> Path:
+    """Write a model that gives as many strings as the number in its input says."""
+    return _saved(
+        path,
+        [
+            helper.make_node("ConstantOfShape", ["n"], ["zeros"]),
+            helper.make_node("Cast", ["zeros"], ["words"], to=TensorProto.STRING),
+        ],
+        [helper.make_tensor_value_info("n", TensorProto.INT64, [1])],
+        [helper.make_tensor_value_info("words", TensorProto.STRING, ["n"])],
     )
 
 

@@ -73,7 +73,7 @@ from inferonnx.oip.rest_response import (
     BINARY_TYPE,
     JSON_TYPE,
     encode_infer_response,
-    most_json_bytes,
+    most_written_bytes,
     parse_infer_response,
 )
 from inferonnx.oip.settings import (
@@ -148,7 +148,7 @@ __all__ = [
     "model_metadata",
     "model_ready",
     "model_statistics",
-    "most_json_bytes",
+    "most_written_bytes",
     "parse_document",
     "parse_error",
     "parse_header_length",

@@ -6,7 +6,6 @@ a Python string those that are not UTF-8 are surrogate escapes, so that nothing 
 
 from __future__ import annotations
 
-from itertools import chain
 from struct import Struct
 
 from inferonnx.oip.errors import InvalidRequestError, UnsupportedError, shown
@@ -14,7 +13,7 @@ from inferonnx.tensors import TEXT_ERRORS, DType, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from inferonnx.oip.requests import Allowance
 
@@ -48,6 +47,7 @@ ARRAY_LETTERS: Mapping[DType, str] = {row[0]: row[2] for row in _TABLE.values() 
 _NAMES = {row[0]: name for name, row in _TABLE.items()}
 _LENGTH = Struct("<I")
 _SLICE = 1 << 16
+_MOST_LETTER_BYTES = 4
 
 
 def datatype_of(dtype: DType) -> str:
@@ -67,8 +67,17 @@ def encode_raw(tensor: Tensor) -> bytes | memoryview:
     datatype_of(tensor.dtype)
     if tensor.strings is None:
         return tensor.data
-    texts = [text.encode(errors=TEXT_ERRORS) for text in tensor.strings]
-    return b"".join(chain.from_iterable((_LENGTH.pack(len(text)), text) for text in texts))
+    written = bytearray()  # and not joined: the parts would take many times as much
+    for string in tensor.strings:
+        text = string.encode(errors=TEXT_ERRORS)
+        written += _LENGTH.pack(len(text))
+        written += text
+    return memoryview(written)
+
+
+def most_raw_bytes(strings: Sequence[str]) -> int:
+    """Return the most that `encode_raw` gives for strings."""
+    return _MOST_LETTER_BYTES * sum(map(len, strings)) + _LENGTH.size * len(strings)
 
 
 def parse_raw(

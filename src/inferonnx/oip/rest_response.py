@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inferonnx.oip.datatypes import most_raw_bytes
 from inferonnx.oip.errors import BadReplyError, OipError
 from inferonnx.oip.json_data import most_text_bytes
 from inferonnx.oip.parameters import as_members, as_text, custom_parameter
@@ -53,10 +54,24 @@ def encode_infer_response(
     return pieces, length, BINARY_TYPE
 
 
-def most_json_bytes(response: InferResponse, request: InferRequest) -> int:
-    """Return the most that the elements take which `encode_infer_response` writes as JSON."""
-    wanted = ((request.output(named.name), named.tensor) for named in response.outputs)
-    return sum(most_text_bytes(tensor) for one, tensor in wanted if one and not one.binary)
+def most_written_bytes(
+    response: InferResponse, request: InferRequest, *, is_json: bool = True
+) -> int:
+    """Return the most that elements take in a reply that are not sent as they lie in memory.
+
+    Args:
+        response: What is answered.
+        request: Says which outputs, and which of them binary.
+        is_json: Whether others are JSON; in gRPC all are binary.
+    """
+    n_bytes = 0
+    for named in response.outputs:
+        wanted = request.output(named.name)
+        if wanted is not None and is_json and not wanted.binary:
+            n_bytes += most_text_bytes(named.tensor)
+        elif wanted is not None and named.tensor.strings is not None:
+            n_bytes += most_raw_bytes(named.tensor.strings)
+    return n_bytes
 
 
 def parse_infer_response(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from itertools import chain, pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,12 @@ _TENSOR, _SEQUENCE, _MAP = 1, 2, 3  # ONNXType
 # ONNXTensorElementDataType numbers the newest types in another order than ONNX does.
 _ORT_TYPES: dict[int, int] = {DType.FLOAT8E8M0: 26, DType.UINT2: 24, DType.INT2: 25}
 _ONNX_TYPES = {theirs: ours for ours, theirs in _ORT_TYPES.items()}
+
+_STRING_BYTES = 100
+"""A Python string without its text, and where it lies, here and in onnxruntime's content."""
+
+_LETTER_BYTES = 5
+"""A byte of text in that content, and as a letter of a string that holds any of the widest."""
 
 
 def borrow(
@@ -136,14 +143,16 @@ def _strings(environment: Environment, tensor: Tensor) -> Value:
 
 
 def tensor_bytes(environment: Environment, value: Value) -> int:
-    """Return what a tensor of numbers takes; 0 for all else."""
+    """Return the most that a copy of a tensor takes; 0 for all else."""
     kind = ctypes.c_int()
     if value.pointer:
         environment.api.call("GetValueType", value.pointer, ctypes.byref(kind))
     if kind.value != _TENSOR:
         return 0
     dtype, shape = _described(environment, value)
-    return 0 if dtype is DType.STRING else dtype.n_bytes(prod(shape))
+    if dtype is not DType.STRING:
+        return dtype.n_bytes(prod(shape))
+    return prod(shape) * _STRING_BYTES + _text_bytes(environment, value) * _LETTER_BYTES
 
 
 def _described(environment: Environment, value: Value) -> tuple[DType, tuple[int, ...]]:
@@ -178,18 +187,29 @@ def _dump_tensor(environment: Environment, value: Value) -> Tensor:
 def _dump_strings(environment: Environment, value: Value, count: int) -> tuple[str, ...]:
     if not count:
         return ()
-    total = ctypes.c_size_t()
-    environment.api.call("GetStringTensorDataLength", value.pointer, ctypes.byref(total))
-    content = ctypes.create_string_buffer(total.value or 1)
+    n_bytes = _text_bytes(environment, value)
+    content = bytearray(n_bytes or 1)
     offsets = (ctypes.c_size_t * count)()
     environment.api.call(
-        "GetStringTensorContent", value.pointer, content, total.value, offsets, count
+        "GetStringTensorContent",
+        value.pointer,
+        (ctypes.c_char * len(content)).from_buffer(content),
+        n_bytes,
+        offsets,
+        count,
     )
-    raw, stops = content.raw, [*offsets[1:], total.value]
+    # Neither text nor places are copied as a whole: that would hold all threads up.
     return tuple(
-        raw[start:stop].decode(errors=TEXT_ERRORS)
-        for start, stop in zip(offsets, stops, strict=True)
+        content[start:stop].decode(errors=TEXT_ERRORS)
+        for start, stop in pairwise(chain(offsets, (n_bytes,)))
     )
+
+
+def _text_bytes(environment: Environment, value: Value) -> int:
+    """Return what the strings of a tensor have together."""
+    total = ctypes.c_size_t()
+    environment.api.call("GetStringTensorDataLength", value.pointer, ctypes.byref(total))
+    return total.value
 
 
 def _map_parts(mapping: dict[int | str, Exported]) -> tuple[Tensor, Tensor]:

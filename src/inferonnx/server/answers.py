@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 REPLY_BYTES = 64 * KIB
 """Reserved with each request for its reply; what is beyond is reserved when it is there."""
 
+SLOW_BYTES = 128 * KIB
+"""JSON beyond this is parsed, and JSON and strings are written, in a thread: sixteen million
+numbers, 2.7 s to write, would hold up all other connections so long; so much takes a
+millisecond or two."""
+
 NAME = "inferonnx"
 
 

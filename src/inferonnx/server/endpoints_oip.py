@@ -12,7 +12,7 @@ from inferonnx.oip import (
     RawRequest,
     UnsupportedError,
     encode_infer_response,
-    most_json_bytes,
+    most_written_bytes,
     parse_header_length,
     parse_infer_request,
     resolve_raw,
@@ -20,10 +20,16 @@ from inferonnx.oip import (
 )
 from inferonnx.oip import messages as documents
 from inferonnx.server import replies
-from inferonnx.server.answers import REPLY_BYTES, Answers, shared_memory_refused
+from inferonnx.server.answers import (
+    REPLY_BYTES,
+    SLOW_BYTES,
+    Answers,
+    shared_memory_refused,
+)
 from inferonnx.server.bodies import grow
 from inferonnx.server.messages import Reply
 from inferonnx.server.models import READY
+from inferonnx.server.parsing import parse_within
 from inferonnx.server.threads import in_thread
 from inferonnx.sizes import KIB
 
@@ -46,9 +52,8 @@ as a list of Python's numbers for a moment 32 bytes; measured by `oip.json_data`
 MOST_DIGITS = 10
 """Of a number of bytes that a body can have."""
 
-SLOW_JSON_BYTES = 128 * KIB
-"""JSON beyond this is parsed or written in a thread: sixteen million numbers, 2.7 s to write,
-would hold up all other connections so long; so much takes a millisecond or two."""
+STRING_COSTS = (2, 8, 20)
+"""What strings take for a byte of theirs, in either form: long ones, words, the shortest."""
 
 
 class OipEndpoints:
@@ -137,16 +142,18 @@ class OipEndpoints:
         if cost > beside:
             grow(reservation, cost - beside)
 
-        def parse() -> InferRequest | RawRequest:
+        def parse(tensor_bytes: int) -> InferRequest | RawRequest:
             return parse_infer_request(
                 body,
                 header_length=header_length,
                 model_name=view.stored.name,
                 model_version=str(view.stored.version),
-                limits=Limits(json_bytes=len(body), tensor_bytes=max(cost, beside)),
+                limits=Limits(json_bytes=len(body), tensor_bytes=tensor_bytes),
             )
 
-        return parse() if json_bytes < SLOW_JSON_BYTES else await asyncio.to_thread(parse)
+        return await parse_within(
+            parse, reservation, len(body), costs=STRING_COSTS, is_slow=json_bytes >= SLOW_BYTES
+        )
 
     async def generate(self, call: Call) -> Reply:
         """Refuse: no model here generates text."""
@@ -268,8 +275,8 @@ async def _written(exchange: Exchange, request: InferRequest, response: InferRes
 
     So not more are written at once than the ledger has room for, and one.
     """
-    n_bytes = most_json_bytes(response, request)
-    if exchange.reservation is None or n_bytes < SLOW_JSON_BYTES:
+    n_bytes = most_written_bytes(response, request)
+    if exchange.reservation is None or n_bytes < SLOW_BYTES:
         return _infer_reply(request, response)
     await exchange.reservation.hold(n_bytes + REPLY_BYTES)
     return await in_thread(None, _infer_reply, request, response)

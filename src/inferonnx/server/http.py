@@ -127,7 +127,7 @@ class HttpService:
     async def _answer(
         self, connection: Connection, head: Head, state: h11.Connection, figures: ExchangeFigures
     ) -> bool:
-        incoming = Incoming(head, state, connection, self._limits)
+        incoming = Incoming(head, connection, self._limits)
         exchange = Exchange(head, incoming, connection, limits=self._limits, figures=figures)
         try:
             reply = await self._reply(exchange)

@@ -1,7 +1,7 @@
 """A request's body as it comes: framing, pace, and nothing of what it means.
 
 A body of known length is counted here and decrypted straight into its place: h11
-would copy each byte three times. Chunks go through h11.
+would copy each byte three times. Chunks are read by `server.chunks`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-import h11
-
-from inferonnx.server.bodies import allocate, too_large
-from inferonnx.server.heads import END
+from inferonnx.server.bodies import allocate
+from inferonnx.server.chunks import Chunks
 from inferonnx.server.limits import RECEIVE_BYTES
 from inferonnx.server.messages import HttpError
 from inferonnx.server.peer import ClientGoneError
@@ -80,14 +78,11 @@ class Incoming:
         pace: The client's; `pace.n_bytes` is what came so far.
     """
 
-    def __init__(
-        self, head: Head, state: h11.Connection, connection: Connection, limits: HttpLimits
-    ) -> None:
+    def __init__(self, head: Head, connection: Connection, limits: HttpLimits) -> None:
         """Begin where the head ended."""
         is_chunked = "transfer-encoding" in head.headers
         self.length = None if is_chunked else int(head.headers.get("content-length", "0"))
         self.pace = Pace(limits)
-        self._state = state
         self._connection = connection
         self._limits = limits
         self._loop = asyncio.get_running_loop()
@@ -183,35 +178,14 @@ class Incoming:
 
     async def _chunks(self, limit_bytes: int, most_chunks: int | None) -> AsyncIterator[memoryview]:
         self._go_on()
-        tail, n_chunks, n_bytes = b"", 0, 0
-        while True:
-            event = self._event()
-            if event is h11.NEED_DATA:
-                data = await self._more()
-                self._state.receive_data(data)
-                tail = tail[-len(END) :] + data
-            elif isinstance(event, h11.Data):
-                n_chunks += event.chunk_start
-                n_bytes += len(event.data)
-                if most_chunks is not None and n_chunks > most_chunks:
-                    raise HttpError(
-                        400,
-                        f"Chunked request body exceeds maximum of {most_chunks} non-empty "
-                        "chunks. Send fewer or larger HTTP chunks.",  # Triton's words
-                        close=True,
-                    )
-                if n_bytes > limit_bytes:
-                    raise too_large(limit_bytes)
-                yield memoryview(event.data)
-            else:
-                self._end(tail)
-                return
-
-    def _event(self) -> object:
-        try:
-            return self._state.next_event()
-        except h11.RemoteProtocolError as error:
-            raise HttpError(400, "the chunks of the body are malformed", close=True) from error
+        chunks = Chunks(
+            limit_bytes=limit_bytes, n_chunks=most_chunks, line_bytes=self._limits.head_bytes
+        )
+        while not chunks.is_over:
+            for part in chunks.parts(await self._more()):
+                yield part
+        self._connection.unread(chunks.behind)
+        self._left = 0
 
     async def _more(self) -> bytes:
         asked_s = self._loop.time()
@@ -223,14 +197,6 @@ class Incoming:
             raise ClientGoneError
         self.pace.note(len(data), self._loop.time() - asked_s)
         return data
-
-    def _end(self, tail: bytes) -> None:
-        """Put back what follows the body; h11 takes a bare LF for the end of a line, we do not."""
-        behind, _ = self._state.trailing_data
-        if tail[: len(tail) - len(behind)][-len(END) :] != END:
-            raise HttpError(400, "the end of the chunks is malformed", close=True)
-        self._connection.unread(behind)
-        self._left = 0
 
 
 def _too_slow() -> HttpError:

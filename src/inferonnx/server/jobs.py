@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from inferonnx.tensors import Tensor
 
 
+OVERDUE_S = 10.0
+"""How long a node may go on when nobody waits for it: one that takes longer may never end."""
+
+
 class Answer(NamedTuple):
     """Outputs of one request, in the model's order, and where its time went."""
 
@@ -120,13 +124,20 @@ class Job:
 
 
 @contextmanager
-def given_up(jobs: Sequence[Job]) -> Iterator[Stop]:
-    """Give what is set when none of the jobs is awaited any more."""
+def given_up(jobs: Sequence[Job], *, overdue: Callable[[], None] | None = None) -> Iterator[Stop]:
+    """Give what is set when none of the jobs is awaited any more.
+
+    `overdue` is called where they go on for `OVERDUE_S` after that.
+    """
     stop = Stop()
+    timers: list[asyncio.TimerHandle] = []
 
     def look(_: object) -> None:
-        if not any(job.is_awaited for job in jobs):
-            stop.set()
+        if any(job.is_awaited for job in jobs) or stop.is_set:
+            return
+        stop.set()
+        if overdue is not None:
+            timers.append(asyncio.get_running_loop().call_later(OVERDUE_S, overdue))
 
     for job in jobs:
         job.watch(look)
@@ -135,3 +146,5 @@ def given_up(jobs: Sequence[Job]) -> Iterator[Stop]:
     finally:
         for job in jobs:
             job.unwatch(look)
+        for timer in timers:
+            timer.cancel()

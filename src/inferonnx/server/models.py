@@ -24,7 +24,7 @@ from inferonnx.oip import UnsupportedError, unknown_model
 from inferonnx.server.scheduler import ModelQueue, QueueLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Executor
 
     from inferonnx.crypto import Secret
@@ -74,20 +74,31 @@ class _Version:
 class Models:
     """All versions of all models, by name."""
 
-    def __init__(self, pool: Pool, limits: QueueLimits, threads: Executor) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        limits: QueueLimits,
+        threads: Executor,
+        *,
+        overdue: Callable[[str, int], None] | None = None,
+    ) -> None:
         """Begin with none.
 
         Args:
             pool: Opens them.
             limits: Of each version's queue.
             threads: Where passes run.
+            overdue: Told the name and version of a model that computes on for nobody.
         """
+        self._overdue = overdue
         self._pool, self._limits, self._threads = pool, limits, threads
         self._versions: dict[str, dict[int, _Version]] = {}
 
     def add(self, stored: StoredModel) -> None:
         """Take a version in; it is locked, unless it has a problem."""
-        queue = ModelQueue(self._pool, (stored.name, stored.version), self._limits, self._threads)
+        model = (stored.name, stored.version)
+        overdue = partial(self._overdue, *model) if self._overdue is not None else None
+        queue = ModelQueue(self._pool, model, self._limits, self._threads, overdue=overdue)
         self._versions.setdefault(stored.name, {})[stored.version] = _Version(stored, queue)
 
     async def remove(self, name: str, version: int) -> None:

@@ -29,7 +29,7 @@ from inferonnx.server.statistics import Failure, ModelStatistics, Timing
 from inferonnx.server.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
     from inferonnx.server.pool import ModelId, Pool
@@ -60,8 +60,17 @@ class QueueLimits(NamedTuple):
 class ModelQueue:
     """The requests of one version of a model."""
 
-    def __init__(self, pool: Pool, model: ModelId, limits: QueueLimits, threads: Executor) -> None:
-        """Begin with nothing to do."""
+    def __init__(
+        self,
+        pool: Pool,
+        model: ModelId,
+        limits: QueueLimits,
+        threads: Executor,
+        *,
+        overdue: Callable[[], None] | None = None,
+    ) -> None:
+        """Begin with nothing to do; `overdue` is told of runs that don't end when given up."""
+        self._overdue = overdue
         self.statistics = ModelStatistics()
         self._pool, self._model, self._limits, self._threads = pool, model, limits, threads
         self._jobs: deque[Job] = deque()
@@ -256,7 +265,7 @@ class ModelQueue:
         start = time.perf_counter_ns()
         inputs = join([job.inputs for job in jobs])
         joined = time.perf_counter_ns()
-        with given_up(jobs) as stop:
+        with given_up(jobs, overdue=self._overdue) as stop:
             outputs = await in_thread(self._threads, model.run, inputs, stop)
         computed = time.perf_counter_ns()
         n_rows = sum(job.rows for job in jobs)

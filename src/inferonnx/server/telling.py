@@ -73,6 +73,18 @@ def tell_pass(log: Log, event: PassEvent) -> None:
         )
 
 
+def tell_overdue(log: Log, name: str, version: int) -> None:
+    """Tell of a pass that can't be ended: one node computes, or a Loop without any."""
+    log.event(
+        "pass_overdue",
+        level="warning",
+        model=name,
+        version=version,
+        error="nobody waits for it any more and it does not end: it may hold the model, its "
+        "memory and a thread until the server is stopped",
+    )
+
+
 def shown_caller(caller: Caller) -> str:
     """Return how a caller proved who it is, for logs."""
     words = caller.how.value if not caller.name else f"{caller.how.value} {caller.name}"

@@ -16,6 +16,7 @@ from inferonnx.oip.datatypes import (
     DATATYPES,
     datatype_of,
     encode_raw,
+    most_raw_bytes,
     parse_raw,
 )
 from inferonnx.oip.errors import InvalidRequestError, TooLargeError, UnsupportedError
@@ -76,6 +77,12 @@ def test_strings_are_written_as_tritonclient_writes_them() -> None:
     tensor = parse(DType.STRING, (5,), theirs)
     assert encode_raw(tensor) == theirs
     assert deserialize_bytes_tensor(encode_raw(tensor)).tolist() == texts
+
+
+@pytest.mark.parametrize("text", ["", "a", "é", "\U0001f600", "\udcff", "x" * 300])
+def test_no_binary_form_is_longer_than_the_most(text: str) -> None:
+    tensor = Tensor(dtype=DType.STRING, shape=(3,), strings=[text] * 3)
+    assert len(encode_raw(tensor)) <= most_raw_bytes([text] * 3)
 
 
 def test_any_bytes_are_a_string() -> None:

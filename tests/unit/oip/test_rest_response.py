@@ -15,7 +15,11 @@ from inferonnx.oip.requests import (
     NamedTensor,
     WantedOutput,
 )
-from inferonnx.oip.rest_response import encode_infer_response, parse_infer_response
+from inferonnx.oip.rest_response import (
+    encode_infer_response,
+    most_written_bytes,
+    parse_infer_response,
+)
 from inferonnx.tensors import DType, Tensor, as_tensor
 
 Y = NamedTensor(name="y", tensor=as_tensor(np.array([[1.5, 2]], np.float32)))
@@ -133,3 +137,21 @@ def test_replies_have_limits_too() -> None:
     for limits in (Limits(json_bytes=len(body) - 1), Limits(tensor_bytes=2)):
         with pytest.raises(BadReplyError):
             parse_infer_response(body, limits=limits)
+
+
+def test_what_is_written_is_counted_and_what_is_sent_as_it_lies_is_not() -> None:
+    numbers = as_tensor(np.zeros(1000, np.float32))
+    words = Tensor(dtype=DType.STRING, shape=(1000,), strings=["word"] * 1000)
+    outputs = tuple(NamedTensor(name=n, tensor=t) for n, t in (("n", numbers), ("w", words)))
+    response = InferResponse(model_name="m", outputs=outputs)
+
+    def most(*names: str, binary: bool, is_json: bool = True) -> int:
+        wanted = tuple(WantedOutput(name=name, binary=binary) for name in names)
+        request = InferRequest(model_name="m", outputs=wanted)
+        return most_written_bytes(response, request, is_json=is_json)
+
+    assert most("n", binary=True) == most("n", binary=False, is_json=False) == 0
+    assert most("n", binary=False) >= 4000
+    assert most("w", binary=True) == most("w", binary=False, is_json=False) >= 8000
+    assert most("w", binary=False) >= 7000
+    assert most("n", "w", binary=True) == most("w", binary=True)

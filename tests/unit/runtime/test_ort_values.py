@@ -1,9 +1,11 @@
+import tracemalloc
+
 import onnx
 import pytest
 from onnx import helper
 
 from inferonnx.runtime.ort import OrtSession
-from inferonnx.runtime.ort_values import dump, load
+from inferonnx.runtime.ort_values import dump, load, tensor_bytes
 from inferonnx.runtime.small_models import empty_sequence_model
 from inferonnx.tensors import TEXT_ERRORS, DType, Tensor
 
@@ -30,6 +32,18 @@ def test_strings_are_any_bytes(environment):
     back = dump(environment, load(environment, words))
     assert [text.encode(errors=TEXT_ERRORS) for text in back.strings] == raws
     assert back == words
+
+
+@pytest.mark.parametrize("text", ["ab", "word" * 50, "\xe4\xe4", "a\U0001f600" * 20, "\udcff" * 9])
+def test_strings_take_no_more_than_is_counted(environment, text):
+    tensor = Tensor(dtype=DType.STRING, shape=(5000,), strings=[text] * 5000)
+    value = load(environment, tensor)
+    tracemalloc.start()
+    copy = dump(environment, value)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert copy.strings == tensor.strings
+    assert 0.3 * tensor_bytes(environment, value) < taken < tensor_bytes(environment, value)
 
 
 def test_a_model_leaves_strings_as_they_are(environment):

@@ -499,6 +499,18 @@ def test_a_head_that_trickles_is_no_better(start):
     assert server.notes.answers[0][1].status == 408
 
 
+@pytest.mark.parametrize("chunks", [(), (b"x" * 999,)], ids=["first", "second"])
+@pytest.mark.parametrize("size", [b"3e9", b"10000000000"])
+@pytest.mark.parametrize("coding", [(), (b"Content-Encoding: gzip",)], ids=["plain", "gzip"])
+def test_a_body_is_refused_as_soon_as_a_chunk_announces_too_much(start, chunks, size, coding):
+    server = start(body_bytes=1000, grace_s=PATIENCE_S)
+    sent = chunked(*(chunks if not coding else ()), end=size + b"\r\n")
+    lines = b"\r\n".join((b"Host: h", *coding))
+    (reply,) = answers(server.said_to(sent.replace(b"Host: h", lines)))
+    assert error(reply) == (413, "the request's body is larger than 1000 B")
+    assert reply[1][b"connection"] == b"close"
+
+
 @pytest.mark.parametrize("begin", [b"", b"hello"])
 @pytest.mark.parametrize("frame", ["length", "chunks"])
 def test_a_slow_body_is_answered_and_its_memory_given_back(start, begin, frame):

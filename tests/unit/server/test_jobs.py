@@ -1,7 +1,7 @@
 import pytest
 
 from inferonnx.errors import DeadlineError, ModelError
-from inferonnx.server.jobs import Answer, Job
+from inferonnx.server.jobs import OVERDUE_S, Answer, Job, given_up
 from inferonnx.server.statistics import Timing
 from inferonnx.tensors import DType, Tensor
 from sim.models import numbers
@@ -111,3 +111,23 @@ def test_only_rows_of_whole_bytes_join(loop, inputs, rows, joins):
     assert (job.kind is not None) == joins
     task.cancel()
     loop.step(3)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_who_goes_on_for_nobody_is_told_of(loop, ends):
+    told = []
+    job, task = begin(loop)
+    with given_up([job], overdue=lambda: told.append(loop.now)) as stop:
+        loop.now += OVERDUE_S + 1
+        loop.step(3)
+        assert not stop.is_set
+        assert not told  # somebody waits
+        task.cancel()
+        loop.step(3)
+        assert stop.is_set
+        if not ends:
+            loop.now += OVERDUE_S + 1
+            loop.step(3)
+    loop.now += OVERDUE_S + 1
+    loop.step(3)
+    assert len(told) == (not ends)

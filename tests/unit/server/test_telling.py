@@ -2,7 +2,7 @@ import json
 
 from inferonnx.engine import PassEvent
 from inferonnx.server.log import Log
-from inferonnx.server.telling import tell_pass
+from inferonnx.server.telling import tell_overdue, tell_pass
 
 EVENTS = [
     PassEvent("read", 2, 7, 1, 0, 10),
@@ -27,3 +27,13 @@ def test_a_line_for_each_step_of_a_partition_and_none_for_segments():
 
 def test_nothing_above_debug():
     assert lines("info") == []
+
+
+def test_a_pass_that_does_not_end_is_told():
+    written = []
+    tell_overdue(Log(as_json=True, write=written.append), "m", 3)
+    (line,) = map(json.loads, written)
+    assert (line["event"], line["level"], line["model"], line["version"]) == (
+        ("pass_overdue", "warning", "m", 3)
+    )
+    assert line["error"].endswith("until the server is stopped")

@@ -42,7 +42,7 @@ from inferonnx.server.models import Models
 from inferonnx.server.pool import Pool
 from inferonnx.server.repository import Repository
 from inferonnx.server.scheduler import QueueLimits
-from inferonnx.server.telling import LogObserver, tell_pass
+from inferonnx.server.telling import LogObserver, tell_overdue, tell_pass
 from inferonnx.server.upkeep import EXPIRY_CHECK_S, expire_uploads
 from inferonnx.server.uploads import Uploads
 
@@ -163,7 +163,8 @@ class Server:
             n_rows=config.max_batch,
             delay_s=config.batch_delay_us / 1e6,
         )
-        models = Models(pool, queues, threads)
+        overdue = partial(tell_overdue, self._log)
+        models = Models(pool, queues, threads, overdue=overdue)
         return self._context(pool, models, Ledger(requests_bytes(config))), threads
 
     async def _floor(self, api: Api, context: Context, threads: ThreadPoolExecutor) -> int:

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.control import identify, require
 from inferonnx.errors import InferonnxError
-from inferonnx.oip import Limits, NotFoundError, TooLargeError
+from inferonnx.oip import Limits, NotFoundError, most_written_bytes
 from inferonnx.oip import grpc as codec
-from inferonnx.server.answers import REPLY_BYTES, Answers, shared_memory_refused
-from inferonnx.server.bodies import grow
+from inferonnx.server.answers import (
+    REPLY_BYTES,
+    SLOW_BYTES,
+    Answers,
+    shared_memory_refused,
+)
 from inferonnx.server.grpc import limits as most
 from inferonnx.server.models import READY
+from inferonnx.server.parsing import parse_within
 from inferonnx.server.replies import verdict
 from inferonnx.server.routes import ROUTES
+from inferonnx.server.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -140,7 +146,7 @@ class Methods:
     ) -> None:
         """Answer one request of a stream when `before` is done; errors are answers, too."""
         try:
-            pieces = await self._inferred(stream, message, codec.encode_stream_response)
+            pieces = await self._inferred(stream, message, codec.encode_stream_response, before)
             kept = await _held(message, pieces, before)
         except (InferonnxError, MemoryError) as error:
             pieces, kept = [codec.encode_stream_error(verdict(error).sentence)], REPLY_BYTES
@@ -152,7 +158,11 @@ class Methods:
         places.release()
 
     async def _inferred(
-        self, stream: Stream, message: Message, encode: Callable[..., Pieces]
+        self,
+        stream: Stream,
+        message: Message,
+        encode: Callable[..., Pieces],
+        before: asyncio.Task[None] | None = None,
     ) -> Pieces:
         request = await _parsed(message)
         target = self._answers.target(request.model_name, request.model_version)
@@ -160,7 +170,11 @@ class Methods:
         figures.details |= {"model": stored.name, "version": stored.version}
         inferred = await self._answers.infer(target, request, is_json=False)
         figures.engine_s += inferred.engine_s
-        return encode(inferred.response, request)
+        n_bytes = most_written_bytes(inferred.response, request, is_json=False)
+        if n_bytes < SLOW_BYTES:
+            return encode(inferred.response, request)
+        await message.reservation.hold(len(message.data) + n_bytes + REPLY_BYTES, before=before)
+        return await in_thread(None, encode, inferred.response, request)
 
     # All else: a document comes and one goes.
 
@@ -256,21 +270,12 @@ async def _held(message: Message, pieces: Pieces, before: asyncio.Task[None] | N
 
 async def _parsed(message: Message) -> InferRequest:
     """Return what a message says; what takes memory beside it is counted, and for a thread."""
-    limits = Limits(tensor_bytes=message.beside_bytes)
-    try:
-        return codec.parse_infer_request(message.data, limits=limits)
-    except TooLargeError as error:
-        refused = error
-    for cost in PARSED_COSTS:
-        limits = Limits(tensor_bytes=cost * len(message.data))
-        more = limits.tensor_bytes - message.beside_bytes
-        if more > 0:
-            grow(message.reservation, more)
-        try:
-            return await asyncio.to_thread(codec.parse_infer_request, message.data, limits=limits)
-        except TooLargeError as error:
-            refused = error
-    raise refused
+    data = message.data
+
+    def parse(tensor_bytes: int) -> InferRequest:
+        return codec.parse_infer_request(data, limits=Limits(tensor_bytes=tensor_bytes))
+
+    return await parse_within(parse, message.reservation, len(data), costs=PARSED_COSTS)
 
 
 _SNAKE = re.compile("(?<=[a-z])(?=[A-Z])")
