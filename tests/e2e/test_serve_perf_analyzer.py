@@ -18,6 +18,9 @@ pytestmark = pytest.mark.slow
 
 VERSION = "2.51.0"
 
+STEADY = ("-s", "900", "-r", "10")
+"""Three of ten windows that are within ten of each other: it is to end, also beside others."""
+
 
 @pytest.fixture(scope="module")
 def perf_analyzer():
@@ -32,7 +35,7 @@ def perf_analyzer():
     def measure(*options):
         usual = ["-m", "cnn", "--shape", "image:1,3,16,16", "--concurrency-range", "1:3:2"]
         done = subprocess.run(
-            [folder / "bin" / "perf_analyzer", *usual, "-p", "1000", "-s", "90", "-r", "3"]
+            [folder / "bin" / "perf_analyzer", *usual, "-p", "1000", *STEADY]
             + [str(option) for option in options],
             capture_output=True,
             text=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import inferonnx
+from conftest import small_cnn
 from inferonnx.app.host.keys import Key
 from inferonnx.errors import UnavailableError
 from inferonnx.tensors import as_tensor, encode_npy
@@ -155,6 +156,43 @@ def test_a_trial_that_is_killed_is_told_in_one_sentence(cnn, key_path, output):
     assert "out of memory" in first
     assert second.startswith("hint: Close something")
     assert_untouched(output)
+
+
+def test_a_trial_ends_with_a_sealing_that_is_killed(key_path, tmp_path):
+    model = small_cnn(tmp_path / "wide.onnx", channels=512)
+    process = subprocess.Popen(
+        sealing(model, key_path, tmp_path / "model.sealed"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    )
+    found = []
+
+    def is_one_stopped():  # it would go on for long
+        for pid in filter(reads_sealed_file, trials_of(process.pid)):
+            os.kill(pid, signal.SIGSTOP)
+            found.append(pid)
+        return found
+
+    wait_until(is_one_stopped, process)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    try:
+        while reads_sealed_file(found[0]):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(found[0], signal.SIGKILL)
+
+
+def reads_sealed_file(pid):
+    """Tell whether a process has one open; none has that has ended."""
+    with suppress(OSError):
+        folder = f"/proc/{pid}/fd"
+        return any(os.readlink(f"{folder}/{fd}").endswith(".sealed") for fd in os.listdir(folder))
+    return False
 
 
 def trials_of(parent):

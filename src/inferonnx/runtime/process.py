@@ -19,6 +19,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _DONTNEED = 4
 _DONTDUMP = 16
 _ARENA_MAX = -8
+_PARENT_DEATH_SIGNAL = 1  # of prctl(2)
 _PAGE = mmap.PAGESIZE
 
 _LARGE = 1 << 18  # above it a mapping costs less than what a heap would keep
@@ -133,6 +134,14 @@ def forbid_core_dumps() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (limit, hard))
     except (ImportError, OSError, ValueError):
         return
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when its parent is gone, also when that was killed."""
+    if sys.platform == "linux":
+        import signal
+
+        _LIBC.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)  # a library OS may have none
 
 
 def drop_clean_file_pages() -> None:

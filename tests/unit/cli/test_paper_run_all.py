@@ -156,7 +156,8 @@ def test_elsewhere_than_at_the_root_it_says_so(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def folder(zoo, tmp_path):
-    """A zoo of our own to break."""
+    """A zoo of our own to break; it is looked at where there is matplotlib."""
+    package("matplotlib")
     shutil.copytree(zoo, tmp_path / "zoo", symlinks=True)
     return tmp_path / "zoo"
 

@@ -35,8 +35,8 @@ class Proxying:
 def start(served):
     running = []
 
-    def begin(*options, **more):
-        running.append(Proxying(served, *options, **more))
+    def begin(*options, before=served, **more):
+        running.append(Proxying(before, *options, **more))
         return running[-1]
 
     yield begin
@@ -107,12 +107,12 @@ def test_a_place_that_others_reach_takes_a_word_of_its_own(served, capsys):
     assert "--allow-remote" in capsys.readouterr().err
 
 
-def test_a_server_that_is_away_may_come_later(served, tmp_path):
+def test_a_server_that_is_away_may_come_later(start, served):
     class Away:
         url = "https://127.0.0.1:9"
         trust = served.trust
 
-    proxy = Proxying(Away)
+    proxy = start(before=Away)
     assert "Connection refused" in curl(f"{proxy.place}/x")["error"]
     code, _, err = proxy.end()
     assert code == 0

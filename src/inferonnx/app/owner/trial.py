@@ -114,6 +114,9 @@ def run_trial(
 
 def child() -> None:
     """Measure what standard input names, and answer on standard output."""
+    from inferonnx.runtime import process
+
+    process.end_with_parent()  # a trial of a slow model goes on for minutes
     config = json.loads(sys.stdin.buffer.readline())
     try:
         answer, outputs = _measure(config)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 CANCELLED = 1
 """Status code of a call whose client does not wait for it any more; for the log alone."""
 
+TOO_LATE = "Deadline Exceeded: the call's time was over before its answer was there"
+"""Begins as clients of gRPC do themselves: callers look for it, whichever end is first."""
+
 _NOT_A_CALL = (405, 415)
 
 
@@ -151,7 +154,7 @@ class GrpcService:
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise DeadlineError("the call's time was over before its answer was there") from error
+            raise DeadlineError(TOO_LATE) from error
 
     def _bug(self, error: Exception) -> Verdict:
         # What went wrong may name what must not leave: the client gets a reference.

@@ -161,9 +161,14 @@ class Stream:
         return self._held
 
     def renew_window(self) -> None:
-        """Open the window by what a message may take of its memory."""
-        if self.is_filling and not self.has_ended:
-            self._windows.open(self.number, self._frames.n_room)
+        """Open the window by what a message may take of its memory, or by what may wait.
+
+        Settings that narrow windows take back also what was used up before they came: a
+        stream's next message could not begin.
+        """
+        if not self.has_ended:
+            n_bytes = self._frames.n_room if self.is_filling else -self._held
+            self._windows.open(self.number, n_bytes)
 
     def overrun(self) -> None:
         """Refuse the call: too much waits for memory, or for its turn."""

@@ -227,6 +227,22 @@ def test_a_window_that_becomes_narrow_under_a_message_opens_for_all_of_it(start)
         assert answered(client.reply(second)) == two_data
 
 
+def test_a_window_that_becomes_narrow_between_messages_opens_for_the_next(start):
+    """What a stream's messages had used up of a wide window is gone from the narrow one."""
+    message, data = question(10_000)
+    framed = encode_prefix(len(message)) + message
+    with H2Client(start()) as client:
+        number = client.begin(codec.STREAM)
+        reply = client.replies[number]
+        client.send(number, framed)
+        client.receive_until(lambda: len(reply.data) > len(data))
+        assert client.call("ServerLive").status == 0  # a call more: it is narrow for all
+        client.receive_until(lambda: window(client) == limits.NARROW_BYTES)
+        client.send(number, framed, end=True)
+        assert client.reply(number).status == 0
+        assert len(reply.messages) == 2
+
+
 def test_windows_are_wide_again_when_memory_is_there(start, monkeypatch):
     monkeypatch.setattr(limits, "CALM_S", 0.2)
     server = start(ledger_bytes=2 * MIB)

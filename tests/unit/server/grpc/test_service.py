@@ -239,7 +239,9 @@ def test_a_call_that_waits_when_its_time_is_over_is_not_computed(server, client)
     for number in busy:
         client.send(number, encode_prefix(len(message)) + message, end=True)
     until(lambda: server.parts.engine.n_runs == 2)
-    assert client.call("ModelInfer", message, grpc_timeout="100m").status == 4
+    late = client.call("ModelInfer", message, grpc_timeout="100m")
+    assert late.status == 4
+    assert late.fields["grpc-message"].startswith("Deadline Exceeded")  # as a client says itself
     server.parts.engine.gate.set()
     assert [client.reply(number).status for number in busy] == [0, 0]
     assert server.parts.engine.n_runs == 2
