@@ -1,11 +1,13 @@
 """A server with too much to do, that is to end, and whose clients leave or misbehave."""
 
 import json
+import os
 import socket
 import threading
 import time
 import zlib
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,6 +148,12 @@ def test_a_probe_that_would_never_end_keeps_no_other_model_from_being_opened(
     assert served.end() == 0
 
 
+def computed_s(pid):
+    """Return what a process has computed, in seconds of a core."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_a_pass_that_nothing_ends_holds_its_model_alone(start, image):
     """A Loop without a node looks at nothing between its turns."""
     served = start("tireless", "cnn", options=("--allow-anonymous-infer", "--log-format", "json"))
@@ -156,6 +164,9 @@ def test_a_pass_that_nothing_ends_holds_its_model_alone(start, image):
     for sock in socks:
         sock.sendall(request("/v2/models/tireless/infer", body))
     until(lambda: pending(served, "tireless") == 20)
+    # The model is open, and a pass turns its Loop: given up before, none would begin.
+    busy_s = computed_s(served.process.pid)
+    until(lambda: computed_s(served.process.pid) > busy_s + 0.5)
     for sock in socks:
         sock.close()
     head = {"Inference-Header-Content-Length": "0"}

@@ -55,7 +55,8 @@ def test_an_interrupt_while_everything_is_imported(moment):
         assert out.startswith("inferonnx ")
         assert err == ""
     else:
-        assert (code, out, err) == (130, "", LINE)
+        assert (code, err) == (130, LINE)
+        assert not out or moment > 40  # behind the work there may be one more import
     assert code == 130 or moment > 40
 
 
