@@ -49,7 +49,7 @@ _SESSION_BYTES = 20 * KIB
 _NODE_BYTES = 5 * KIB
 _WEIGHT_INPUT_BYTES = 2 * KIB
 _RATES = {"aes-256-gcm": 5.0e9, "aegis-256x2": 12.0e9}
-_RUN_S = 6e-6
+_RUN_S = 2e-5
 _HANDOVER_S = 6e-5
 
 
@@ -78,7 +78,8 @@ def plan_model(
         cuts: Nodes at which partitions begin, the first left out; nothing is searched
             then, and no strategy and no limit on blocks apply.
         block_limit_bytes: Most weights in a partition that can be cut. Default: 3 MiB
-            for models under 100 MB, 10 MiB above.
+            for models under 100 MB, 10 MiB above, and what the operator with the most
+            weights has: the buffer that streamed blocks share holds those.
         enforce: Refuse a plan that does not fit; otherwise it is only shown.
         scratch: Folder for provisional sealed files (encrypted under a key that
             lives only here). Default: the system's temporary folder.
@@ -253,7 +254,8 @@ def _plan(
 
 def _block_limit_bytes(graph: Graph) -> int:
     is_small = sum(graph.weight_bytes.values()) < SMALL_MODEL_BYTES
-    return SMALL_BLOCK_BYTES if is_small else LARGE_BLOCK_BYTES
+    largest = max((sum(graph.weight_bytes[w] for w in n.weights) for n in graph.nodes), default=0)
+    return max(SMALL_BLOCK_BYTES if is_small else LARGE_BLOCK_BYTES, largest)
 
 
 def _wasteful_cuts(graph: Graph) -> frozenset[int]:
