@@ -627,7 +627,15 @@ def test_replies_that_nobody_reads(greedy):
 
 
 def longest_wait(server, ask):
-    """Return what `ask` gives, and the longest that another client waited meanwhile."""
+    """Return what `ask` gives, and the longest that another client waited meanwhile.
+
+    The least of several times: whatever else the machine does only adds to it.
+    """
+    turns = [longest_wait_once(server, ask) for _ in range(5)]
+    return turns[-1][0], min(longest_s for _, longest_s in turns)
+
+
+def longest_wait_once(server, ask):
     longest_s = 0.0
     with ThreadPoolExecutor(1) as pool, closing(connection(server)) as other:
         asking = pool.submit(ask)
