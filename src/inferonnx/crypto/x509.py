@@ -196,6 +196,17 @@ def leaf_matches(pem: bytes, key: TlsKey) -> bool:
     return certificate_key_hash(parse_chain(pem)[0]) == key.public_key_hash
 
 
+def leaf_holds_at(pem: bytes, now_s: float) -> bool:
+    """Tell whether a chain's first certificate is valid at a time, in seconds since 1970.
+
+    Raises:
+        CertificateError: As `parse_chain`.
+    """
+    leaf = x509.load_der_x509_certificate(parse_chain(pem)[0])
+    now = datetime.fromtimestamp(now_s, UTC)
+    return leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc
+
+
 def check_server_name(name: str) -> str:
     """Return a host name or IP address as certificates write it.
 

@@ -8,6 +8,7 @@ self-signed one while the server runs: connections that are made later get it.
 from __future__ import annotations
 
 import ssl
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -100,14 +101,15 @@ class Identity:
 
         return x509.signing_request(self._own_key(), self._names)
 
-    def install(self, chain_pem: bytes) -> None:
+    def install(self, chain_pem: bytes, *, now_s: float | None = None) -> None:
         """Use a CA's certificate for connections from now on.
 
         Args:
             chain_pem: The certificate for the live key first, then what signed it.
+            now_s: The time, in seconds since 1970. Default: the clock's.
 
         Raises:
-            CertificateError: It is for another key, or no chain at all.
+            CertificateError: It is for another key, not valid now, or no chain at all.
             UsageError: The key came from outside.
         """
         from inferonnx.crypto import x509
@@ -116,6 +118,12 @@ class Identity:
             raise CertificateError(
                 "the certificate is for another key than the one that this server has",
                 hint="The key lives as long as the server: ask for a new CSR after a restart.",
+            )
+        if not x509.leaf_holds_at(chain_pem, time.time() if now_s is None else now_s):
+            # Clients would refuse it, and who has to mend it is a client.
+            raise CertificateError(
+                "the certificate has expired, or is not valid yet",
+                hint="Have one signed that is valid now, and look at this machine's clock.",
             )
         before = self.certificate_pem
         self.certificate_pem = chain_pem

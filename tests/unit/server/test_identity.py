@@ -211,6 +211,16 @@ def test_a_certificate_that_openssl_refuses_changes_nothing(server, authority):
     assert server.curl("/").returncode == 0
 
 
+@pytest.mark.parametrize("days", [-3650, 36500])
+def test_a_certificate_out_of_its_time_changes_nothing(server, authority, days):
+    """Clients would refuse it, among them whoever would install a better one."""
+    before = server.identity.certificate_pem
+    chain = authority.sign(server.identity.csr())
+    with pytest.raises(CertificateError, match="expired"):
+        server.identity.install(chain, now_s=time.time() + days * 86400)
+    assert server.identity.certificate_pem == before
+
+
 def test_a_key_from_outside_serves_and_makes_no_request(start, authority, tmp_path):
     cert, key = authority.issue("given")
     identity = given_identity(cert.read_bytes(), key.read_bytes(), settings=TlsSettings())
