@@ -36,6 +36,7 @@ from inferonnx.oip import (
     parse_settings,
     parse_unload_request,
     resolve_raw,
+    stream_infer_response,
     trace_settings,
 )
 from inferonnx.tensors import TEXT_ERRORS, DType, Tensor
@@ -137,10 +138,13 @@ def test_answers_come_through(
         model_name="m", model_version="1", id=text, parameters=parameters, outputs=outputs
     )
     wanted = tuple(WantedOutput(name=o.name, binary=o.name not in in_json) for o in outputs)
-    pieces, length, _ = encode_infer_response(
-        response, InferRequest(model_name="m", outputs=wanted)
-    )
-    assert parse_infer_response(b"".join(pieces), header_length=length) == response
+    request = InferRequest(model_name="m", outputs=wanted)
+    pieces, length, kind = encode_infer_response(response, request)
+    body = b"".join(pieces)
+    assert parse_infer_response(body, header_length=length) == response
+    streamed, n_bytes, *others = stream_infer_response(response, request)
+    assert [b"".join(streamed), b"".join(streamed)] == [body, body]
+    assert (n_bytes, others) == (len(body), [length, kind])
 
 
 @given(st.text())

@@ -73,8 +73,10 @@ from inferonnx.oip.rest_response import (
     BINARY_TYPE,
     JSON_TYPE,
     encode_infer_response,
+    most_held_bytes,
     most_written_bytes,
     parse_infer_response,
+    stream_infer_response,
 )
 from inferonnx.oip.settings import (
     check_settings,
@@ -148,6 +150,7 @@ __all__ = [
     "model_metadata",
     "model_ready",
     "model_statistics",
+    "most_held_bytes",
     "most_written_bytes",
     "parse_document",
     "parse_error",
@@ -165,6 +168,7 @@ __all__ = [
     "server_live",
     "server_metadata",
     "server_ready",
+    "stream_infer_response",
     "trace_settings",
     "unknown_model",
 ]

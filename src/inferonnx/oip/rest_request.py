@@ -125,7 +125,8 @@ def encode_infer_request(
     body.open(members, "inputs")
     for named in request.inputs:
         body.add(named, is_binary=named.name not in json_inputs, side="input")
-    return body.close()
+    body.close()
+    return body.written()
 
 
 def _output(wanted: WantedOutput) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from inferonnx.tensors import DType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from inferonnx.oip.requests import NamedTensor
@@ -33,12 +34,27 @@ def refuse_half(dtype: DType, *, side: str, name: str) -> None:
     )
 
 
+class Elements:
+    """The text of a tensor's elements, written anew each time that it is gone through."""
+
+    def __init__(self, named: NamedTensor) -> None:
+        """Keep what to write."""
+        self._named = named
+
+    def __iter__(self) -> Iterator[bytes]:
+        return write_elements(self._named.tensor, self._named.name)
+
+
 class Body:
-    """A body in the making: pieces of JSON, and the binary forms that follow them."""
+    """A body in the making: pieces of JSON, and the binary forms that follow them.
+
+    Going through it gives all pieces, as often as is wanted; of JSON it holds no text of a
+    tensor.
+    """
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._json: list[bytes | memoryview] = []
+        self._json: list[bytes | Elements] = []
         self._blobs: list[bytes | memoryview] = []
         self._has_binary = False
         self._separator = b""
@@ -73,15 +89,36 @@ class Body:
         else:
             refuse_half(tensor.dtype, side=side, name=named.name)
             self._json.append(self._separator + dump(head)[:-1] + b',"data":[')
-            self._json += write_elements(tensor, named.name)
+            self._json.append(Elements(named))
             self._json.append(b"]}")
         self._separator = b","
 
-    def close(self) -> tuple[list[bytes | memoryview], int | None]:
-        """End the JSON; return all pieces, and its length if anything binary was added."""
+    def close(self) -> None:
+        """End the JSON."""
         self._json.append(b"]}")
-        length = sum(map(len, self._json)) if self._has_binary else None
-        return [*self._json, *self._blobs], length
+
+    def written(self) -> tuple[list[bytes | memoryview], int | None]:
+        """Return all pieces, and the length of the JSON if anything binary was added."""
+        text = list(self._text())
+        length = sum(map(len, text)) if self._has_binary else None
+        return [*text, *self._blobs], length
+
+    def measured(self) -> tuple[int, int | None]:
+        """Return the length of all pieces, and that of the JSON as `written` does."""
+        length = sum(map(len, self._text()))
+        n_bytes = length + sum(memoryview(blob).nbytes for blob in self._blobs)
+        return n_bytes, length if self._has_binary else None
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        yield from self._text()
+        yield from self._blobs
+
+    def _text(self) -> Iterator[bytes]:
+        for part in self._json:
+            if isinstance(part, Elements):
+                yield from part
+            else:
+                yield part
 
     @property
     def has_blobs(self) -> bool:

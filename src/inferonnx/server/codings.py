@@ -14,7 +14,7 @@ from inferonnx.server.messages import HttpError
 from inferonnx.sizes import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from inferonnx.server.pieces import Bytes
 
@@ -103,14 +103,19 @@ class Inflater:
             raise HttpError(400, "the compressed body ends too early")
 
 
-async def compress(pieces: Sequence[Bytes], coding: str) -> list[bytes]:
-    """Return the compressed body, in pieces."""
-    if sum(map(len, pieces)) <= INLINE_BYTES:
+def most_compressed_bytes(n_bytes: int) -> int:
+    """Return the most that `compress` gives for so many bytes (zlib, compressBound)."""
+    return n_bytes + n_bytes // 1000 + 64
+
+
+async def compress(pieces: Iterable[Bytes], n_bytes: int, coding: str) -> list[bytes]:
+    """Return the compressed body of `n_bytes`, in pieces."""
+    if n_bytes <= INLINE_BYTES:
         return _compress(pieces, coding)
     return await asyncio.to_thread(_compress, pieces, coding)
 
 
-def _compress(pieces: Sequence[Bytes], coding: str) -> list[bytes]:
+def _compress(pieces: Iterable[Bytes], coding: str) -> list[bytes]:
     import zlib
 
     stream = zlib.compressobj(LEVEL, zlib.DEFLATED, _WBITS[coding])

@@ -11,8 +11,6 @@ from inferonnx.oip import (
     Limits,
     RawRequest,
     UnsupportedError,
-    encode_infer_response,
-    most_written_bytes,
     parse_header_length,
     parse_infer_request,
     resolve_raw,
@@ -27,21 +25,19 @@ from inferonnx.server.answers import (
     shared_memory_refused,
 )
 from inferonnx.server.bodies import grow
-from inferonnx.server.messages import Reply
 from inferonnx.server.models import READY
 from inferonnx.server.parsing import parse_within
-from inferonnx.server.threads import in_thread
+from inferonnx.server.writing import write_reply
 from inferonnx.sizes import KIB
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine
     from typing import Any, TypeVar
 
-    from inferonnx.oip import InferRequest, InferResponse
+    from inferonnx.oip import InferRequest
     from inferonnx.server.context import Call, Context
-    from inferonnx.server.exchange import Exchange
+    from inferonnx.server.messages import Reply
     from inferonnx.server.models import ModelView
-    from inferonnx.server.pieces import Bytes
 
     T = TypeVar("T")
 
@@ -125,11 +121,7 @@ class OipEndpoints:
         exchange.figures.engine_s = inferred.engine_s
         request = replace(request, inputs=())
         del body  # nobody looks at it or the inputs while the reply is written
-        reply = await _written(exchange, request, inferred.response)
-        del request, inferred  # nor at these while the reply goes
-        if exchange.reservation is not None:
-            await exchange.reservation.hold(_n_bytes(reply.pieces) + REPLY_BYTES)
-        return reply
+        return await write_reply(exchange, request, inferred.response)
 
     async def _parsed(
         self, call: Call, view: ModelView, body: memoryview, header_length: int | None
@@ -257,34 +249,9 @@ def _announced(header: str | None) -> int:
     return int(header) if header and header.isdecimal() and len(header) <= MOST_DIGITS else 0
 
 
-def _n_bytes(pieces: Sequence[Bytes]) -> int:
-    """Return how long a reply is."""
-    return sum(memoryview(piece).nbytes for piece in pieces)
-
-
 def _named(call: Call) -> tuple[str, str]:
     """Return the model and the version that a path names."""
     text = call.segments.get("version", "")
     if text and not (text.isascii() and text.isdigit()):
         raise unknown_model(call.segments["name"], text)  # Triton's path takes digits alone
     return call.segments["name"], text
-
-
-async def _written(exchange: Exchange, request: InferRequest, response: InferResponse) -> Reply:
-    """Write a reply; what takes long does so in a thread, when memory for it is held.
-
-    So not more are written at once than the ledger has room for, and one.
-    """
-    n_bytes = most_written_bytes(response, request)
-    if exchange.reservation is None or n_bytes < SLOW_BYTES:
-        return _infer_reply(request, response)
-    await exchange.reservation.hold(n_bytes + REPLY_BYTES)
-    return await in_thread(None, _infer_reply, request, response)
-
-
-def _infer_reply(request: InferRequest, response: InferResponse) -> Reply:
-    pieces, header_length, content_type = encode_infer_response(response, request)
-    headers = [("Content-Type", content_type)]
-    if header_length is not None:
-        headers.append((HEADER_LENGTH_NAME, str(header_length)))
-    return Reply(status=200, headers=headers, pieces=pieces, is_compressible=True)

@@ -96,16 +96,23 @@ class Reservation:
         Raises:
             BusyError: Others hold all that, or wait for it.
         """
-        missing = n_bytes - self.n_bytes
-        if self._is_beyond:
-            pass  # it has its turn, however long it has become
-        elif missing <= 0:
-            self.shrink(-missing)  # of the request, which nobody needs any more
-        elif self._ledger.take_for_reply(self, missing):
-            self._reply_bytes += missing
-        else:
+        # Who has its turn has it, however long the reply has become.
+        if not self._is_beyond and not self.try_hold(n_bytes):
             await self._ledger.go_beyond(before)
             self._is_beyond = True
+
+    def try_hold(self, n_bytes: int) -> bool:
+        """As `hold`, if the ledger has room for that now; tell whether it has."""
+        missing = n_bytes - self.n_bytes
+        if self._is_beyond:
+            return False
+        if missing <= 0:
+            self.shrink(-missing)  # of the request, which nobody needs any more
+            return True
+        if not self._ledger.take_for_reply(self, missing):
+            return False
+        self._reply_bytes += missing
+        return True
 
     def shrink(self, n_bytes: int) -> None:
         """Give `n_bytes` of it back.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from inferonnx.errors import InferonnxError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from inferonnx.server.peer import Peer
     from inferonnx.server.pieces import Bytes
@@ -48,6 +48,7 @@ class Reply:
         status: 200 to 599.
         headers: Without those that frame the message, which are added.
         pieces: The body, in order; flat bytes, sent as they are.
+        length: Of all pieces, where they are made while they are sent.
         is_compressible: Compress it where the client names one coding alone. For infer
             replies only: Triton's asyncio client fails on others.
         close: End the connection after it.
@@ -55,9 +56,17 @@ class Reply:
 
     status: int
     headers: Sequence[tuple[str, str]] = ()
-    pieces: Sequence[Bytes] = ()
+    pieces: Iterable[Bytes] = ()
+    length: int | None = None
     is_compressible: bool = False
     close: bool = False
+
+    @property
+    def n_bytes(self) -> int:
+        """How long the body is."""
+        if self.length is not None:
+            return self.length
+        return sum(memoryview(piece).nbytes for piece in self.pieces)
 
 
 @dataclass(slots=True, kw_only=True)

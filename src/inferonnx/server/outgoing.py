@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import h11
@@ -14,7 +15,7 @@ from inferonnx.server.peer import ClientGoneError
 from inferonnx.server.pieces import lots
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from inferonnx.server.connection import Connection
     from inferonnx.server.limits import HttpLimits
@@ -47,13 +48,13 @@ async def send_reply(
     Raises:
         ClientGoneError: The client left, or does not read.
     """
-    headers, pieces = list(reply.headers), reply.pieces
+    headers, pieces, n_bytes = list(reply.headers), reply.pieces, reply.n_bytes
     if reply.is_compressible and head is not None:
         coding = codings.reply_coding(head.headers.get("accept-encoding", ""))
         if coding:
-            pieces = await codings.compress(pieces, coding)
+            pieces = await codings.compress(pieces, n_bytes, coding)
+            n_bytes = sum(map(len, pieces))
             headers.append(("Content-Encoding", coding))
-    n_bytes = sum(memoryview(piece).nbytes for piece in pieces)
     if reply.status not in _BODILESS:
         headers.append(("Content-Length", str(n_bytes)))
     if is_last:
@@ -62,7 +63,7 @@ async def send_reply(
     encoded = state.send(response)
     if reply.status in _BODILESS or (head is not None and head.method == "HEAD"):
         pieces, n_bytes = (), 0
-    await _send(connection, (encoded, *pieces), n_bytes, limits)
+    await _send(connection, chain((encoded,), pieces), n_bytes, limits)
     return n_bytes
 
 
@@ -74,7 +75,7 @@ def reply_pace(n_bytes: int, limits: HttpLimits) -> Pace:
 
 
 async def _send(
-    connection: Connection, pieces: Sequence[Bytes], n_bytes: int, limits: HttpLimits
+    connection: Connection, pieces: Iterable[Bytes], n_bytes: int, limits: HttpLimits
 ) -> None:
     loop = asyncio.get_running_loop()
     pace = reply_pace(n_bytes, limits)

@@ -141,6 +141,9 @@ class Reservation(Protocol):
     def could_grow(self, n_bytes: int) -> bool:
         """Tell whether it would work if nobody else held anything."""
 
+    def try_hold(self, n_bytes: int) -> bool:
+        """As `hold`, if there is room for that now; tell whether there is."""
+
     async def hold(self, n_bytes: int, *, before: asyncio.Task[None] | None = None) -> None:
         """See to it that a reply of `n_bytes` may stay until it is sent; BusyError if not."""
 

@@ -261,6 +261,21 @@ def test_a_reply_is_held_before_it_is_made_and_again_when_it_is(loop):
     assert held(loop, ledger.try_reserve(2), 50).done()
 
 
+def test_what_is_only_tried_goes_beyond_nothing(loop):
+    ledger = Ledger(20)
+    one = ledger.try_reserve(2)
+    assert not one.try_hold(13)
+    assert (one.n_bytes, ledger.used_bytes) == (2, 2)
+    assert one.try_hold(9)
+    assert one.try_hold(5)
+    assert (one.n_bytes, ledger.used_bytes) == (5, 5)
+    assert held(loop, one, 50).done()
+    assert not one.try_hold(1)  # it is beyond until it is sent
+    one.release()
+    assert ledger.used_bytes == 0
+    assert held(loop, ledger.try_reserve(1), 50).done()
+
+
 def test_one_reply_at_a_time_is_held_beyond_the_total(loop):
     ledger = Ledger(10)
     first, second = ledger.try_reserve(2), ledger.try_reserve(2)

@@ -58,6 +58,9 @@ class _Nothing:
     def could_grow(self, _n_bytes: int) -> bool:
         return False
 
+    def try_hold(self, _n_bytes: int) -> bool:
+        return True
+
     async def hold(self, _n_bytes: int, *, before: asyncio.Task[None] | None = None) -> None:
         pass
 
