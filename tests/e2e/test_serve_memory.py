@@ -140,6 +140,42 @@ def test_models_that_take_turns_leave_nothing_behind(start, heavy, key, floor_by
     assert peak < floor_bytes + 52 * MIB  # one more of the chunks that were lost is 16
 
 
+@pytest.mark.parametrize("kind", ["hidden", "binary", "json", "gzip"])
+def test_passes_beside_weights_that_ask_for_all_memory(start, heavy, sealed, key, kind):
+    """They may have what weights leave, and models that ask for no more than theirs are served.
+
+    What is asked for stays inside a pass, or is sent in each of the ways that there are.
+    """
+    path, image = heavy["wide"]
+    server = start(options=("--allow-anonymous-infer", "--memory", str(128 * MIB)))
+    with inferonnx.Client(server.url, ca=server.ca, insecure_no_attestation=True) as owner:
+        for one in (path, sealed["swelling"]):
+            owner.push(one, key=key)
+            owner.unlock(one.stem, one, key=key)
+    ask = connection(server)
+
+    def status(name, body, **headers):
+        ask.request("POST", f"/v2/models/{name}/infer", body, headers)
+        reply = ask.getresponse()
+        reply.read()
+        return reply.status
+
+    image_head = {"Inference-Header-Content-Length": "0"}
+    accepted = {"Accept-Encoding": "gzip"} if kind == "gzip" else {}
+    found = []
+    for mib in (1, *range(8, 72, 8)):
+        assert status("wide", image, **image_head) == 200
+        given = {"shape": [1], "datatype": "INT64"}
+        sizes = [{"name": n, **given, "data": [4]} for n in models.SIZES]
+        sizes[0 if kind == "hidden" else 1]["data"] = [mib << 18]
+        body = {"inputs": sizes, "parameters": {"binary_data_output": kind == "binary"}}
+        found.append(status("swelling", json.dumps(body), **accepted))
+    assert (found[0], found[-1]) == (200, 503 if kind == "hidden" else 413)
+    ask.close()
+    assert server.status("VmHWM") <= 128 * MIB
+    assert server.end() == 0
+
+
 @pytest.mark.slow
 def test_large_models_that_take_turns(start, key, tmp_path):
     """They took 116 MiB, when a heap kept what the arena of the other had held."""

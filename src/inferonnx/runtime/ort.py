@@ -38,6 +38,9 @@ _SESSION_SETTINGS = {
 }
 _SHRINK = (b"memory.enable_memory_arena_shrinkage", b"cpu:0")
 _LOG_ID = b"inferonnx"
+_PIECE_BYTES = 1 << 20
+"""What is withheld at a time."""
+
 _LAST_S = 10.0
 """How long a new environment waits for the end of the last one, which takes milliseconds."""
 
@@ -215,6 +218,7 @@ class Environment:
         allocator: Makes what is neither an activation nor borrowed: strings, names.
         borrowed: Says of a tensor that its memory is not onnxruntime's.
         session_options: The options of every session.
+        is_limited: Whether the arena has a limit.
     """
 
     _current: weakref.ref[Environment] | None = None
@@ -257,6 +261,7 @@ class Environment:
     ) -> None:
         """Make environment, pool, arena and session options. Call `acquire` instead."""
         api = self.api = _api()
+        self.is_limited = limit_bytes > 0
         self._owned = owned = _Owned(api)
         threading_options = api.make("CreateThreadingOptions")
         api.call("SetGlobalIntraOpNumThreads", threading_options, n_threads)
@@ -285,7 +290,7 @@ class Environment:
         api.call("DisablePerSessionThreads", options)
         for key, setting in _SESSION_SETTINGS.items():
             api.call("AddSessionConfigEntry", options, key, setting)
-        self._idle = self._shrinking = 0
+        self._idle = self._shrinking = self._arena = 0
 
     def prepare_trim(self) -> None:
         """Make what `trim` runs: later, its making would bring in pages of the library.
@@ -316,10 +321,64 @@ class Environment:
         self.api.check(status, "shrink its arena")
         process.trim_heap()
 
+    def withhold(self, n_bytes: int) -> Withheld:
+        """Take so much of the arena's limit for what is held elsewhere, until that is closed.
+
+        Raises:
+            EngineError: Passes hold so much of it that the rest does not do.
+        """
+        arena = self._allocator_of_arena()
+        try:
+            return Withheld(self, arena, n_bytes)
+        except EngineError:
+            self.trim()  # what is free may lie in pieces
+            return Withheld(self, arena, n_bytes)
+
+    def _allocator_of_arena(self) -> int:
+        self.prepare_trim()
+        with _Owned.changed:
+            if not self._arena:
+                memory = self.api.make("CreateCpuMemoryInfo", _ARENA_ALLOCATOR, _MEM_DEFAULT)
+                made = self.api.make("CreateAllocator", self._idle, memory)
+                self._arena = self._owned.add("Allocator", made)
+                self.api.release("MemoryInfo", memory)
+            return self._arena
+
     @property
     def version(self) -> str:
         """Version of the library that computes."""
         return self.api.version
+
+
+class Withheld:
+    """A part of the arena's limit that no pass can have: nothing is written to it.
+
+    The arena's own lock decides whether it is there. So what passes hold and what is withheld
+    are never more than the limit, whatever they ask for meanwhile.
+    """
+
+    def __init__(self, environment: Environment, arena: int, n_bytes: int) -> None:
+        """Take it, and give back the pages that it may have from what was there before."""
+        self._environment, self._arena = environment, arena
+        self._pieces: list[int] = []
+        try:
+            # An arena gives up to twice what is asked for where that is one piece.
+            for at in range(0, n_bytes, _PIECE_BYTES):
+                size = min(_PIECE_BYTES, n_bytes - at)
+                self._pieces.append(environment.api.make("AllocatorAlloc", arena, size))
+                process.forget_pages(self._pieces[-1], size)
+        except EngineError:
+            self.close()
+            raise
+
+    def __del__(self) -> None:
+        if hasattr(self, "_pieces"):  # an interrupt may have left the constructor early
+            self.close()
+
+    def close(self) -> None:
+        """Let passes have it; again does nothing."""
+        while self._pieces:
+            self._environment.api.call("AllocatorFree", self._arena, self._pieces.pop())
 
 
 _loaded: list[OrtApi] = []

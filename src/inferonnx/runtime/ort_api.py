@@ -56,6 +56,7 @@ _CALLS: dict[str, tuple[int, tuple[type, ...]]] = {
     "GetTensorTypeAndShape": (65, (_P, _REF)),
     "GetValueType": (67, (_P, _REF)),
     "CreateCpuMemoryInfo": (69, (_I, _I, _REF)),
+    "AllocatorAlloc": (75, (_P, _Z, _REF)),
     "AllocatorFree": (76, (_P, _P)),
     "GetAllocatorWithDefaultOptions": (78, (_REF,)),
     "GetValue": (80, (_P, _I, _P, _REF)),
@@ -65,6 +66,7 @@ _CALLS: dict[str, tuple[int, tuple[type, ...]]] = {
     "DisablePerSessionThreads": (120, (_P,)),
     "CreateThreadingOptions": (121, (_REF,)),
     "AddSessionConfigEntry": (130, (_P, _S, _S)),
+    "CreateAllocator": (131, (_P, _P, _REF)),
     "CreateAndRegisterAllocator": (144, (_P, _P, _P)),
     "SetGlobalIntraOpNumThreads": (147, (_P, _I)),
     "SetGlobalInterOpNumThreads": (148, (_P, _I)),
@@ -84,6 +86,7 @@ _RELEASES = {
     "ReleaseTensorTypeAndShapeInfo": 99,
     "ReleaseSessionOptions": 100,
     "ReleaseThreadingOptions": 122,
+    "ReleaseAllocator": 132,
     "ReleaseArenaCfg": 157,
 }
 

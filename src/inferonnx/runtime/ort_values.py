@@ -177,7 +177,7 @@ def _dump_tensor(environment: Environment, value: Value) -> Tensor:
         texts = _dump_strings(environment, value, n_elements)
         return Tensor(dtype=dtype, shape=shape, data=memoryview(b""), strings=texts)
     n_bytes = dtype.n_bytes(n_elements)
-    copy = fresh_memory(n_bytes)
+    copy = fresh_memory(n_bytes, environment.withhold if environment.is_limited else None)
     if n_bytes:
         address = environment.api.make("GetTensorMutableData", value.pointer)
         ctypes.memmove((ctypes.c_char * n_bytes).from_buffer(copy), address, n_bytes)

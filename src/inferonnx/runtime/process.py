@@ -14,6 +14,10 @@ import mmap
 import os
 import sys
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DONTNEED = 4
@@ -109,15 +113,29 @@ class PrivateBuffer:
             return
 
 
-def fresh_memory(n_bytes: int) -> memoryview:
+class _Mapping(mmap.mmap):
+    """Memory, and what lasts as long as it does."""
+
+    beside: object = None
+
+
+def fresh_memory(n_bytes: int, beside: Callable[[int], object] | None = None) -> memoryview:
     """Return zeros that go back to the system with their last reference.
 
     A heap keeps large pieces that were freed, each thread's for itself: with calls from
     several threads that was half as much again as they held.
+
+    Args:
+        n_bytes: How many.
+        beside: Told so many bytes before they are there, where they are no part of the heap;
+            what it gives goes with them.
     """
     if n_bytes < _LARGE:
         return memoryview(bytearray(n_bytes))
-    return memoryview(mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    held = beside(n_bytes) if beside is not None else None
+    mapping = _Mapping(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    mapping.beside = held
+    return memoryview(mapping)
 
 
 def forbid_core_dumps() -> None:
@@ -156,6 +174,14 @@ def drop_clean_file_pages() -> None:
     if sys.platform == "linux" and _dropping_works():
         for start, stop in _clean_file_mappings():
             _LIBC.madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), _DONTNEED)
+
+
+def forget_pages(address: int, n_bytes: int) -> None:
+    """Give back the pages of private memory whose content nobody needs."""
+    start = -(-address // _PAGE) * _PAGE
+    whole = (address + n_bytes) // _PAGE * _PAGE - start
+    if whole > 0 and sys.platform == "linux":
+        _LIBC.madvise(ctypes.c_void_p(start), ctypes.c_size_t(whole), _DONTNEED)
 
 
 @cache

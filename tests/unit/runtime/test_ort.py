@@ -3,15 +3,17 @@ import gc
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from onnx import TensorProto, helper
 
 from inferonnx.errors import EngineError
+from inferonnx.runtime import process
 from inferonnx.runtime.ort import Environment, OrtSession
 from inferonnx.runtime.ort_values import borrow, dump, load
 from inferonnx.runtime.process import PrivateBuffer
-from inferonnx.tensors import DType
+from inferonnx.tensors import DType, Tensor
 
 
 def model(nodes, inputs, outputs, opset=17):
@@ -226,3 +228,68 @@ def test_what_sizes_left_in_the_arena_is_given_back():
     assert grown > first + (60 << 20)  # each size has left its own
     assert trimmed < first + (2 << 20)
     assert ended < first + (2 << 20)  # and nothing outlives the environment
+
+
+def limited(limit_bytes, strategy=1):
+    """Return a new environment whose arena has a limit; 0 is none."""
+    gc.collect()  # errors of tests before hold the last one
+    return Environment.acquire(
+        n_threads=1,
+        spin=False,
+        arena_strategy=strategy,
+        arena_bytes=0,
+        arena_limit_bytes=limit_bytes,
+    )
+
+
+@pytest.mark.parametrize("strategy", [0, 1])
+def test_what_is_withheld_no_pass_can_have(strategy):
+    """It takes no memory, and is there again when it is closed."""
+    environment = limited(64 << 20, strategy)
+    environment.withhold(0).close()
+    before = process.resident_bytes()
+    withheld = environment.withhold(48 << 20)
+    assert process.resident_bytes() - before < 4 << 20
+    with pytest.raises(EngineError) as caught:
+        environment.withhold(24 << 20)
+    assert "is smaller than requested bytes" in caught.value.private_text
+    environment.withhold(8 << 20).close()
+    withheld.close()
+    withheld.close()
+    environment.withhold(48 << 20).close()
+
+
+@pytest.mark.parametrize("has_limit", [True, False])
+def test_copies_of_outputs_are_withheld_from_passes_until_they_are_gone(has_limit):
+    """Also where somebody has a part of one; and they are not made where there is no room."""
+    environment = limited(64 << 20 if has_limit else 0)
+    data = memoryview(bytes(24 << 20))
+    value = load(environment, Tensor(dtype=DType.UINT8, shape=(len(data),), data=data))
+    copy = dump(environment, value)
+    part = copy.data[5:6]
+    del copy
+    if has_limit:
+        with pytest.raises(EngineError):
+            environment.withhold(48 << 20)
+        held = environment.withhold(32 << 20)
+        with pytest.raises(EngineError):
+            dump(environment, value)
+        held.close()
+    else:
+        dump(environment, value)
+    del part
+    environment.withhold(56 << 20).close()
+
+
+def test_copies_may_go_in_any_thread_and_after_their_environment():
+    environment = limited(64 << 20)
+    data = memoryview(bytes(8 << 20))
+    value = load(environment, Tensor(dtype=DType.UINT8, shape=(len(data),), data=data))
+    copies = [dump(environment, value) for _ in range(4)]
+    del environment, value
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: copies.pop(), range(4)))
+    environment = limited(16 << 20)  # a new one: the last went with the last copy
+    environment.withhold(8 << 20).close()
+    with pytest.raises(EngineError):
+        environment.withhold(24 << 20)

@@ -17,6 +17,13 @@ FIXED_BYTES = 10 * MIB
 Passes that hold next to nothing were measured at 12 to 13 MiB."""
 
 
+CODE_BYTES = 8 * MIB
+"""Pages of the library's code that a pass brings in, at least."""
+
+ARENA_MARGIN_BYTES = 2 * MIB
+"""An arena's first regions have one."""
+
+
 def sharing_bytes(manifest: Manifest, n_calls: int) -> int:
     """Return what calls take that share a pass, beside floor and weights.
 
@@ -58,6 +65,21 @@ def growing_bytes(manifest: Manifest, pass_bytes: int) -> int:
     one = manifest.arena.peak_bytes
     known = 2 * (_activations(manifest) + manifest.memory.call_bytes)
     return max(one - FIXED_BYTES, min(one, known)) + 2 * max(0, pass_bytes - one)
+
+
+def arena_bytes(pass_bytes: int, left_bytes: int) -> int:
+    """Return how much of its share a model's passes may take of the arena.
+
+    All that is left to them but code pages, and never less than they need as planned. Regions
+    that double have addresses that nothing touches, which count for the arena's limit all the
+    same: of eleven models one needed 1.17 times what its passes held.
+
+    Args:
+        pass_bytes: What passes take as they were planned, code pages included.
+        left_bytes: What is left to them: at least that.
+    """
+    planned = max(0, pass_bytes - FIXED_BYTES) * 5 // 4 + ARENA_MARGIN_BYTES
+    return max(left_bytes - CODE_BYTES, planned)
 
 
 def _activations(manifest: Manifest) -> int:

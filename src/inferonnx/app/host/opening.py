@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from inferonnx.app.host.needs import sharing_bytes
+from inferonnx.app.host.needs import arena_bytes, sharing_bytes
 from inferonnx.app.host.opened_file import open_file
 from inferonnx.app.host.placing import measure_held, place
 from inferonnx.app.host.session import Figures, Session
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from inferonnx.app.host.keys import DataKey, Key
     from inferonnx.app.host.opened_file import OpenedFile
     from inferonnx.app.host.target import Later
+    from inferonnx.runtime.ort import Withheld
     from inferonnx.sealed import Manifest, Memory, Pin
 
 SPIN_BELOW_US = 30_000
@@ -248,12 +249,12 @@ def make_session(
         if spin is None:  # the floor is not known yet: the one of sealing stands in for it
             whole = budget_of(memory, memory.floor_bytes)
             spin = _spins(manifest, whole, concurrency, resident=resident)
-        strategy, arena_bytes = arena or (manifest.arena.strategy, manifest.arena.initial_bytes)
+        strategy, initial_bytes = arena or (manifest.arena.strategy, manifest.arena.initial_bytes)
         environment = Environment.acquire(
             n_threads=n_threads,
             spin=spin,
             arena_strategy=strategy,
-            arena_bytes=arena_bytes,
+            arena_bytes=initial_bytes,
             arena_limit_bytes=arena_limit_bytes,
         )
         drop()
@@ -279,25 +280,27 @@ def make_session(
         budget = budget_of(memory, held.floor_bytes)
         placed = place(manifest, held, budget, most_calls=concurrency, may_stay=resident)
         stream.place(placed.resident, slots=placed.concurrency, n_parallel=placed.n_parallel)
+        figures = Figures(
+            **stream.figures._asdict(),
+            floor_bytes=held.floor_bytes,
+            session_bytes=held.session_bytes,
+            pass_bytes=placed.pass_bytes,
+            peak_bytes=placed.peak_bytes,
+            budget_bytes=budget,
+            concurrency=placed.concurrency,
+            n_parallel=placed.n_parallel,
+            open_ms=(time.perf_counter() - start_s) * 1e3,
+            probe_ms=probe_ms,
+            measured=held.measured,
+        )
         return Session(
+            withheld=_withhold(environment, memory, figures) if environment.is_limited else None,
             source=source,
             environment=environment,
             stream=stream,
             manifest=manifest,
             model_id=model_id,
-            figures=Figures(
-                **stream.figures._asdict(),
-                floor_bytes=held.floor_bytes,
-                session_bytes=held.session_bytes,
-                pass_bytes=placed.pass_bytes,
-                peak_bytes=placed.peak_bytes,
-                budget_bytes=budget,
-                concurrency=placed.concurrency,
-                n_parallel=placed.n_parallel,
-                open_ms=(time.perf_counter() - start_s) * 1e3,
-                probe_ms=probe_ms,
-                measured=held.measured,
-            ),
+            figures=figures,
             as_numpy=as_numpy,
         )
     except BaseException:
@@ -308,6 +311,18 @@ def make_session(
         opener.wipe()
         source.close()
         raise
+
+
+def _withhold(environment: Environment, memory: Memory, figures: Figures) -> Withheld:
+    """Take from the arena's limit what of a model's share is not its passes'.
+
+    Raises:
+        EngineError: Passes of others hold it.
+    """
+    spare = figures.budget_bytes - figures.floor_bytes
+    left = spare - figures.resident_bytes - figures.buffer_bytes
+    share = memory.session_bytes + spare  # what sessions took here is others' as well
+    return environment.withhold(max(0, share - arena_bytes(figures.pass_bytes, left)))
 
 
 def _without_bytes(manifest: Manifest) -> Manifest:

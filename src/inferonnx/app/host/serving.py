@@ -114,7 +114,21 @@ class EngineOpener:
         calls = sharing_calls(manifest, spare, concurrency)
         if self._resident and manifest.rows_independent and share_bytes >= needs.full_bytes:
             calls = 1  # nothing is read that calls could share; what is left is for batches
-        session = open_beside(
+        try:
+            session = self._open(path, data_key, pin, share_bytes, calls)
+        except EngineError as error:
+            if _NO_MEMORY not in error.private_text:
+                raise
+            raise BusyError(
+                "passes of other models hold what this one's weights need", retry_after_s=1
+            ) from error
+        session.trace(self._on_event)
+        return ServedModel(session)
+
+    def _open(
+        self, path: str, data_key: Secret, pin: ModelPin | None, share_bytes: int, calls: int
+    ) -> Session:
+        return open_beside(
             path,
             key=DataKey(data_key),
             pin=pin,
@@ -127,8 +141,6 @@ class EngineOpener:
             arena_limit_bytes=self.arena_limit_bytes,
             later=self.later,
         )
-        session.trace(self._on_event)
-        return ServedModel(session)
 
 
 class _Needs(NamedTuple):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from inferonnx.engine import PassEvent, Stream
     from inferonnx.runtime.files import FileSource
-    from inferonnx.runtime.ort import Environment, Value
+    from inferonnx.runtime.ort import Environment, Value, Withheld
     from inferonnx.runtime.ort_values import Exported
     from inferonnx.runtime.process import PrivateBuffer
     from inferonnx.runtime.stop import Stop
@@ -75,6 +75,7 @@ class Session:
         model_id: str,
         figures: Figures,
         as_numpy: bool,
+        withheld: Withheld | None = None,
     ) -> None:
         """Hold what `inferonnx.open` has made ready."""
         self._source = source
@@ -82,6 +83,7 @@ class Session:
         self._stream = stream
         self._manifest = manifest
         self._as_numpy = as_numpy
+        self._withheld = withheld
         self._powers = powers(
             manifest.inputs, manifest.outputs, rows_independent=manifest.rows_independent
         )
@@ -101,6 +103,8 @@ class Session:
         """Wipe the weights and the file's key, release everything; a pass under way ends first."""
         self._stream.close()
         self._source.close()
+        if self._withheld is not None:
+            self._withheld.close()
 
     def get_inputs(self) -> tuple[ValueInfo, ...]:
         """Return the model's inputs: name, type ("tensor(float)") and shape."""

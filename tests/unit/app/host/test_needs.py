@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from inferonnx.app.host.needs import (
+    arena_bytes,
     growing_bytes,
     parallel_bytes,
     sharing_bytes,
@@ -53,3 +54,17 @@ def test_what_is_fixed_does_not_grow(passes, activations, call, grows):
     model = manifest(passes=passes, activations=activations, call=call)
     assert growing_bytes(model, passes * MIB) == grows * MIB
     assert growing_bytes(model, (passes + 7) * MIB) == (grows + 14) * MIB
+
+
+@pytest.mark.parametrize(
+    ("passes", "left", "takes"),
+    [
+        (12, 12, 4.5),  # next to nothing but code pages
+        (22, 22, 17),
+        (22, 60, 52),  # what the share has besides is passes' as well
+        (131, 131, 153.25),  # addresses that nothing touches
+        (5, 5, 2),
+    ],
+)
+def test_an_arena_has_what_passes_need_and_what_is_left_to_them(passes, left, takes):
+    assert arena_bytes(passes * MIB, left * MIB) == takes * MIB
