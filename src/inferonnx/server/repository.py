@@ -31,7 +31,7 @@ from inferonnx.runtime.folders import (
 )
 from inferonnx.server.disk import disk_errors, lock_folder
 from inferonnx.server.homes import Homes, written_owner
-from inferonnx.server.stored import MODEL_FILE, StoredModel, check_file, look_at
+from inferonnx.server.stored import MODEL_FILE, StoredModel, check_incoming, look_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,16 +147,8 @@ class Repository:
             StorageFullError: The disk had no room for it after all.
             UnavailableError: The disk fails.
         """
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with disk_errors("verifying the upload"), ExitStack() as stack:
-            folder = open_folder(upload.id, at=self.incoming)
-            stack.callback(os.close, folder)
-            file = os.open(MODEL_FILE, flags, dir_fd=folder)
-            stack.callback(os.close, file)
-            checked = check_file(file, upload)
-            os.fsync(file)
-            os.fsync(folder)
-        return checked
+        with disk_errors("verifying the upload"):
+            return check_incoming(self.incoming, upload)
 
     def install(self, upload: Upload, checked: CheckedFile) -> StoredModel:
         """Make a checked file a version: all of it is there afterwards, or nothing.
