@@ -234,6 +234,8 @@ class Uploads:
         """Remove uploads that nobody has gone on with. Blocks."""
         now = self._clock_s()
         with self._lock:
+            for live in self._live.values():  # where the clock was turned back they are new
+                live.touched_s = min(live.touched_s, now)
             old = [live for live in self._live.values() if self._is_expired(live)]
             for live in old:
                 live.is_busy = True

@@ -421,6 +421,19 @@ def test_an_upload_that_nobody_goes_on_with_expires(host):
     assert host.incoming == []
 
 
+def test_a_clock_that_was_ahead_makes_no_upload_live_longer(make_host):
+    host = make_host(quota_bytes=len(DATA))
+    host.now += 80 * 365 * DAY_S
+    upload = host.create()
+    host.send(upload, DATA[:10])
+    host.now = T0
+    host.uploads.expire()  # looked for every minute
+    assert host.offset(upload) == 10
+    host.now += DAY_S
+    host.create(make_file(1), version=2)  # there is room for one
+    assert_over(host, upload, "in time")
+
+
 def test_a_new_announcement_clears_what_has_expired(make_host):
     host = make_host(max_uploads=1)
     host.create()
