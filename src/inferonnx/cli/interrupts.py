@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from inferonnx.cli.printing import say
@@ -86,9 +85,8 @@ def stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, senten
 
     def begin() -> None:
         if not stop.is_set():
-            stop.set()  # first: the terminal may be gone
-            with suppress(OSError):
-                say(sentence)
+            say(sentence)
+            stop.set()
 
     def end() -> None:
         if stop.is_set():
