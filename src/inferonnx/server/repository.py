@@ -29,7 +29,7 @@ from inferonnx.runtime.folders import (
     open_folder,
     remove_tree,
 )
-from inferonnx.server.disk import disk_errors, lock_folder
+from inferonnx.server.disk import disk_errors, lock_folder, upload_errors
 from inferonnx.server.homes import Homes, written_owner
 from inferonnx.server.stored import MODEL_FILE, StoredModel, check_incoming, look_at
 
@@ -143,11 +143,11 @@ class Repository:
         """Verify and sync a file that has come whole, `incoming/<id>/model.sealed`.
 
         Raises:
-            InferonnxError: It is not what was announced, or not authentic.
+            InferonnxError: It is not what was announced, not authentic, or gone.
             StorageFullError: The disk had no room for it after all.
             UnavailableError: The disk fails.
         """
-        with disk_errors("verifying the upload"):
+        with upload_errors("verifying the upload"):
             return check_incoming(self.incoming, upload)
 
     def install(self, upload: Upload, checked: CheckedFile) -> StoredModel:
