@@ -474,6 +474,21 @@ def test_pieces_that_race_leave_the_whole_file_or_nothing(start, key, sealed):
     assert server.end() == 0
 
 
+def test_an_upload_that_the_host_makes_longer_holds_up_nobody(start, key, sealed):
+    """All that was announced is read and no more: 1 TiB of zeros would be read for an hour."""
+    server = start()
+    data = sealed["cnn"].read_bytes()
+    path = announce(server, key, data)
+    assert append(server, path, 0, data[:-1]) == 204
+    os.truncate(server.repository / ".uploads" / path.rpartition("/")[2] / "model.sealed", 1 << 40)
+    assert append(server, path, len(data) - 1, data[-1:]) == 422
+    path = announce(server, key, data)
+    assert append(server, path, 0, data) == 204
+    (stored,) = server.repository.rglob("model.sealed")
+    assert stored.read_bytes() == data
+    assert server.end() == 0
+
+
 def test_ids_of_uploads_are_not_to_be_guessed(start, key, sealed):
     server = start()
     data = sealed["cnn"].read_bytes()

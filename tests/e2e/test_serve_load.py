@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -194,12 +195,14 @@ def requests_hold(served):
     return int(float(line.split()[-1]))
 
 
-def test_sigterm_drains(narrow):
+@pytest.mark.parametrize("numbers", [["SIGTERM"], ["SIGHUP", "SIGHUP"]], ids=" ".join)
+def test_signals_drain(narrow, numbers):
     idle = connection(narrow)
     idle.request("GET", "/v2/health/ready")
     assert idle.getresponse().read()
     asked = fill(narrow, 2)
-    narrow.terminate()
+    for number in numbers:  # a terminal that closes may say so twice
+        narrow.process.send_signal(getattr(signal, number))
     until(lambda: refuses(narrow))
     assert [one.answered() for one in asked] == [200, 200]
     assert {one.headers["Connection"] for one in asked} == {"close"}

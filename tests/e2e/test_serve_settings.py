@@ -1,5 +1,7 @@
 """Settings of docs/serve-config.md, each by what it does to a live server."""
 
+import os
+import signal
 import socket
 import time
 
@@ -136,3 +138,43 @@ def test_a_flag_wins(tmp_path, key):
     server = Served(tmp_path, key.public_key, "--memory", "90MiB", settings='memory = "500MiB"')
     assert server.facts["memory_bytes"] == 90 << 20
     assert server.end() == 0
+
+
+def opened(path):
+    path.write_text("allow_anonymous_infer = true\n")
+
+
+def as_a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def as_a_pipe(path):
+    path.rmdir()
+    os.mkfifo(path)
+
+
+def test_the_configuration_is_read_at_the_start_alone(start):
+    """Whatever becomes of the file: rights stay, and SIGHUP ends the server as SIGTERM does."""
+    server = start()
+    path = server.folder / "serve.toml"
+    for change in (opened, as_a_folder, as_a_pipe, os.unlink):
+        change(path)
+        assert server.asked("/inferonnx/v1/status", role="metrics")[0] == 200
+        assert server.asked("/v2/models/stats", role="infer")[0] == 200
+        assert server.asked("/v2/models/stats")[0] == 401
+    opened(path)
+    server.process.send_signal(signal.SIGHUP)
+    assert server.process.wait(PATIENCE_S) == 0
+    server.kill()
+    server.start()
+    assert server.asked("/v2/models/stats", role="infer")[0] == 401
+    assert server.asked("/v2/models/stats")[0] == 200
+    assert server.end() == 0
+
+
+@pytest.mark.parametrize("file", ["/dev/zero", "/dev/urandom"])
+def test_a_configuration_without_an_end_is_refused(file):
+    done = command("serve", "--config", file, "--models", "nowhere")
+    assert done.returncode == 2
+    assert "has more than 4194304 bytes" in done.stderr

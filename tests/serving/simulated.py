@@ -98,6 +98,7 @@ class Parts:
             models=self.models,
             ledger=self.ledger,
             clock_s=time.time,
+            ticks_s=time.monotonic,
             version="0",
         )
 

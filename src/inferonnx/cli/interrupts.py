@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, so that they are never lost.
+"""Ctrl-C and SIGTERM, so that they are never lost; and how what serves ends by them.
 
 Python raises KeyboardInterrupt wherever it happens to be. Inside a finaliser
 (`__del__`) that exception is printed and forgotten, and a long loop would go on.
@@ -9,11 +9,16 @@ module: there the handler waits until the import is over.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
+from inferonnx.cli.printing import say
+from inferonnx.errors import ExitCode
+
 if TYPE_CHECKING:
+    import asyncio
     from types import FrameType
 
 _AGAIN_S = 0.02
@@ -64,6 +69,34 @@ def check() -> None:
     if came():
         rest()
         raise KeyboardInterrupt
+
+
+def stop_on_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, sentence: str) -> None:
+    """Have the first SIGTERM or SIGINT set `stop`, and the next end the process at once.
+
+    SIGHUP, of a terminal that closes, sets `stop` however often it comes; under nohup it
+    does nothing.
+
+    Args:
+        loop: In which what serves runs.
+        stop: To be set.
+        sentence: Said when it is.
+    """
+
+    def begin() -> None:
+        if not stop.is_set():
+            say(sentence)
+            stop.set()
+
+    def end() -> None:
+        if stop.is_set():
+            os._exit(ExitCode.INTERRUPTED)  # at once, whatever runs
+        begin()
+
+    loop.add_signal_handler(signal.SIGTERM, end)
+    loop.add_signal_handler(signal.SIGINT, end)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, begin)
 
 
 def _forgotten(unraisable: sys.UnraisableHookArgs) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from typing import TYPE_CHECKING
 
 from inferonnx.app.relying.token_file import find_token
+from inferonnx.cli import interrupts
 from inferonnx.cli.options import positive, verb
 from inferonnx.cli.printing import say
 from inferonnx.cli.servers import add_trust, seconds, target
@@ -96,16 +95,8 @@ def _run(options: argparse.Namespace) -> int:
 
 async def _serve(proxy: Proxy, sockets: Sequence[socket.socket]) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        if stop.is_set():
-            os._exit(ExitCode.INTERRUPTED)  # the second time: at once, whatever runs
-        say("running requests finish; once more ends at once")
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
+    sentence = "running requests finish; once more ends at once"
+    interrupts.stop_on_signals(asyncio.get_running_loop(), stop, sentence)
     try:
         facts = await proxy.verify()
         say(f"verified {facts.host}:{facts.port}, public key sha256 {facts.public_key_hash.hex()}")

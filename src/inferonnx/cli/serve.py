@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 from typing import TYPE_CHECKING, Any
 
 from inferonnx import __version__
 from inferonnx.app.host.serve import Server, Started
+from inferonnx.cli import interrupts
 from inferonnx.cli.options import verb
 from inferonnx.cli.printing import say
 from inferonnx.control import GROUPS, SETTINGS, parse_config, parse_flags, server_config
 from inferonnx.control.kinds import SWITCH
+from inferonnx.control.limits import MOST_CONFIG_CHARS
 from inferonnx.errors import ExitCode
 from inferonnx.report.status import status_page
 from inferonnx.runtime.files import read_file
@@ -103,23 +104,16 @@ def _run(options: argparse.Namespace) -> int:
 def _configured(options: argparse.Namespace) -> ServerConfig:
     file = {}
     if options.config is not None:
-        file = dict(parse_config(read_file(options.config).decode("utf-8", "replace")))
+        content = read_file(options.config, limit_bytes=4 * MOST_CONFIG_CHARS)  # in UTF-8
+        file = dict(parse_config(content.decode("utf-8", "replace")))
     flags = {s.field: getattr(options, s.field) for s in SETTINGS if s.flag}
     return server_config(file, parse_flags(flags))
 
 
 async def _serve(server: Server, config: ServerConfig, *, as_json: bool) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        if stop.is_set():
-            os._exit(ExitCode.INTERRUPTED)  # the second time: at once, whatever runs
-        say("draining: running requests finish; once more ends at once")
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
+    sentence = "draining: running requests finish; once more ends at once"
+    interrupts.stop_on_signals(asyncio.get_running_loop(), stop, sentence)
 
     def started(facts: Started) -> None:
         _tell(facts, config)

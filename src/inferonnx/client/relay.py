@@ -48,6 +48,10 @@ _OF_ONE_CONNECTION = frozenset(
 )
 
 
+_OF_THE_MESSAGE = frozenset({b"content-length", b"host", b"transfer-encoding"})
+"""Never of one connection, though it is named so: without them the message is another."""
+
+
 class LocalGoneError(Exception):
     """The local client has left; nobody waits for an answer."""
 
@@ -68,13 +72,13 @@ class RefusedError(Exception):
 def check_head(request: h11.Request, names: Collection[str]) -> None:
     """Refuse what is not meant for this proxy.
 
-    (1) The target is a path. (2) `Host` is one of the proxy's names, where it has any.
-    (3) No page of another origin has sent it.
+    (1) The target is a path, and no tunnel. (2) `Host` is one of the proxy's names, where
+    it has any. (3) No page of another origin has sent it.
 
     Raises:
         RefusedError: One of these does not hold.
     """
-    if not request.target.startswith(b"/"):  # (1)
+    if request.method == b"CONNECT" or not request.target.startswith(b"/"):  # (1)
         raise RefusedError(400, "the proxy takes requests for paths, and for nothing else")
     if not names:
         return  # a Unix socket: no browser reaches it
@@ -118,7 +122,7 @@ def _passing(
         if name == b"connection"
         for word in value.split(b",")
     }
-    dropped = _OF_ONE_CONNECTION | named
+    dropped = _OF_ONE_CONNECTION | (named - _OF_THE_MESSAGE)
     return [(raw, value) for raw, value in head.headers.raw_items() if raw.lower() not in dropped]
 
 

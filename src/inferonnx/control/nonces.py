@@ -4,8 +4,9 @@ A nonce is the time of issue, random bytes and a MAC over both: nothing is kept 
 one that was given out, so asking for a million costs the server nothing. Only used
 ones are remembered, until they would be too old anyway. Rules: docs/owner-requests.md.
 
-The clock belongs to the caller (seconds, from any zero). A host may turn it back;
-this book then stays at the latest time that it has seen (O-12).
+The clock belongs to the caller (seconds, from any zero; best one that nobody sets). A
+host may turn it back all the same, or far ahead: this book stays at the latest time that
+it has seen (O-12), and at the last one that a nonce can say.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 NONCE_BYTES = 32
 TIME_BYTES = 4
+LATEST_S = (1 << 8 * TIME_BYTES) - 1
+"""The last second that a nonce can say, after 136 years; a clock that says more stands here."""
+
 NONCE_RANDOM_BYTES = 12
 """96 random bits: no two nonces of one second are equal in any server's life."""
 
@@ -53,7 +57,7 @@ class NonceBook:
         """Return a new nonce.
 
         Args:
-            now_s: The clock, whole seconds, 0 to 2**32 - 1.
+            now_s: The clock, whole seconds.
             random: `NONCE_RANDOM_BYTES` that were never given before.
         """
         if len(random) != NONCE_RANDOM_BYTES:
@@ -87,7 +91,7 @@ class NonceBook:
         self._used[nonce] = issued_s
 
     def _tick(self, now_s: int) -> int:
-        self._latest_s = max(self._latest_s, now_s)
+        self._latest_s = max(self._latest_s, min(now_s, LATEST_S))
         return self._latest_s
 
     def _mac(self, body: bytes) -> bytes:

@@ -156,10 +156,10 @@ def certificate_key_hash(certificate: bytes) -> bytes:
         info = parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         held = parsed.tbs_certificate_bytes
     except Exception as error:
-        raise _not_understood("its public key can't be read") from error
+        raise not_understood("its public key can't be read") from error
     if info not in held:
         # A point in compressed form, for one: other programs would hash other bytes.
-        raise _not_understood("its public key is written in an unusual form")
+        raise not_understood("its public key is written in an unusual form")
     return sha256(info)
 
 
@@ -181,7 +181,7 @@ def parse_chain(pem: bytes) -> tuple[bytes, ...]:
         certificates = x509.load_pem_x509_certificates(pem)
         chain = tuple(certificate.public_bytes(Encoding.DER) for certificate in certificates)
     except Exception as error:
-        raise _not_understood("it is not in PEM") from error
+        raise not_understood("it is not in PEM") from error
     if not 1 <= len(chain) <= MAX_CHAIN:
         raise CertificateError(f"the chain has {len(chain)} certificates, {MAX_CHAIN} are the most")
     return chain
@@ -194,17 +194,6 @@ def leaf_matches(pem: bytes, key: TlsKey) -> bool:
         CertificateError: As `parse_chain` and `certificate_key_hash`.
     """
     return certificate_key_hash(parse_chain(pem)[0]) == key.public_key_hash
-
-
-def leaf_holds_at(pem: bytes, now_s: float) -> bool:
-    """Tell whether a chain's first certificate is valid at a time, in seconds since 1970.
-
-    Raises:
-        CertificateError: As `parse_chain`.
-    """
-    leaf = x509.load_der_x509_certificate(parse_chain(pem)[0])
-    now = datetime.fromtimestamp(now_s, UTC)
-    return leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc
 
 
 def check_server_name(name: str) -> str:
@@ -273,8 +262,9 @@ def _parse(certificate: bytes) -> x509.Certificate:
         return x509.load_der_x509_certificate(certificate)
     except Exception as error:
         # What the library raises depends on where the bytes are wrong.
-        raise _not_understood("it is not in DER") from error
+        raise not_understood("it is not in DER") from error
 
 
-def _not_understood(reason: str) -> CertificateError:
+def not_understood(reason: str) -> CertificateError:
+    """Return the error for a certificate that is none, or a strange one."""
     return CertificateError(f"the certificate can't be used: {reason}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from inferonnx.errors import UploadEndedError
 from inferonnx.oip import StorageFullError, TooLargeError
-from inferonnx.server.disk import disk_errors
+from inferonnx.server.disk import upload_errors
+from inferonnx.server.upload_ends import FULL, GONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +45,7 @@ class Appender:
         *,
         open_file: Callable[[], int],
         clock_s: Callable[[], float],
-        closed: Callable[[bool], None],
+        closed: Callable[[str | None], None],
     ) -> None:
         """Take an upload that is marked as busy; made by `Uploads.append`.
 
@@ -51,14 +53,14 @@ class Appender:
             live: The upload.
             open_file: Returns the descriptor of its file, when there is something to write.
             clock_s: Seconds since 1970.
-            closed: Called at the end; told whether the disk was full.
+            closed: Called at the end; told why the upload is over, None where it is not.
         """
         self._live = live
         self._open_file = open_file
         self._clock_s = clock_s
         self._closed = closed
         self._file = -1
-        self._is_full = False
+        self._over: str | None = None
 
     @property
     def offset(self) -> int:
@@ -71,13 +73,14 @@ class Appender:
         Raises:
             StorageFullError: The disk is full; `close` ends the upload.
             TooLargeError: There would be more than was announced; nothing is written.
+            UploadEndedError: Its file is gone; `close` ends the upload.
             UnavailableError: The disk fails.
         """
         live = self._live
         if live.offset + len(view) > live.upload.n_bytes:
             raise TooLargeError("more has come than was announced")
         try:
-            with disk_errors("writing the upload"):
+            with upload_errors("writing the upload"):
                 if self._file < 0:
                     self._file = self._open_file()
                 while view:
@@ -86,11 +89,14 @@ class Appender:
                     live.touched_s = self._clock_s()
                     view = view[n:]
         except StorageFullError:
-            self._is_full = True
+            self._over = FULL  # rather no upload than a disk that stays full
+            raise
+        except UploadEndedError:
+            self._over = GONE
             raise
 
     def close(self) -> None:
-        """Let others have the upload, or end it where the disk was full. Blocks."""
+        """Let others have the upload, or end it where it is over. Blocks."""
         if self._file >= 0:
             os.close(self._file)
-        self._closed(self._is_full)
+        self._closed(self._over)

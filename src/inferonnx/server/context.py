@@ -49,8 +49,9 @@ class Context:
         page: The status page; None where there is none.
         owner: Whom the server obeys; None where nobody was named and nobody came yet.
         n_connections: Tells how many are open.
-        clock_s: Seconds since 1970.
-        started_s: When the server began, by that clock.
+        clock_s: Seconds since 1970; whoever sets the machine's clock turns it.
+        ticks_s: Seconds from any zero, by a clock that nobody sets.
+        started_s: When the server began, by the latter.
         is_draining: The server is about to end.
     """
 
@@ -64,6 +65,7 @@ class Context:
     models: Models
     ledger: Ledger
     clock_s: Callable[[], float]
+    ticks_s: Callable[[], float]
     version: str
     page: Page | None = None
     owner: bytes | None = None

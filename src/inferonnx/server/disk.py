@@ -7,9 +7,10 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from inferonnx.errors import UnavailableError
+from inferonnx.errors import UnavailableError, UploadEndedError
 from inferonnx.oip import StorageFullError
 from inferonnx.runtime.files import is_full
+from inferonnx.server.upload_ends import GONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,21 @@ def disk_errors(doing: str) -> Iterator[None]:
         if is_full(error):
             raise StorageFullError("the server's disk is full") from error
         raise UnavailableError(f"{doing} failed: {error.strerror}") from error
+
+
+@contextmanager
+def upload_errors(doing: str) -> Iterator[None]:
+    """Translate what the system says of an upload's file: where that is gone, it is for good.
+
+    Raises:
+        UploadEndedError: It is not there.
+        StorageFullError, UnavailableError: As `disk_errors`.
+    """
+    with disk_errors(doing):
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise UploadEndedError(GONE) from error
 
 
 def lock_folder(root: int, folder: str) -> int:

@@ -81,7 +81,7 @@ class OwnEndpoints:
     async def nonce(self, call: Call) -> Reply:
         """Give a nonce for an owner's request."""
         await call.exchange.read_body(self._context.ledger, limit_bytes=KIB)
-        nonce = self._context.nonces.issue(self._now_s(), os.urandom(NONCE_RANDOM_BYTES))
+        nonce = self._context.nonces.issue(self._ticks_s(), os.urandom(NONCE_RANDOM_BYTES))
         return replies.document({"nonce": nonce.hex()})
 
     async def unlock(self, call: Call) -> Reply:
@@ -161,7 +161,7 @@ class OwnEndpoints:
             model_id=header.model_id if model_id is None else model_id,
             owner=self._obeyed(header),
             nonces=self._context.nonces,
-            now_s=self._now_s(),
+            now_s=self._ticks_s(),
         )
         call.exchange.figures.details["caller"] = How.OWNER.value
         return header.owner, request
@@ -201,5 +201,5 @@ class OwnEndpoints:
             hint="Start it with `--owner PUBKEY`.",
         )
 
-    def _now_s(self) -> int:
-        return int(self._context.clock_s())
+    def _ticks_s(self) -> int:
+        return int(self._context.ticks_s())

@@ -109,22 +109,18 @@ class Identity:
             now_s: The time, in seconds since 1970. Default: the clock's.
 
         Raises:
-            CertificateError: It is for another key, not valid now, or no chain at all.
+            CertificateError: It is for another key, no chain at all, or one that clients refuse.
             UsageError: The key came from outside.
         """
-        from inferonnx.crypto import x509
+        from inferonnx.crypto import chains, x509
 
         if not x509.leaf_matches(chain_pem, self._own_key()):
             raise CertificateError(
                 "the certificate is for another key than the one that this server has",
                 hint="The key lives as long as the server: ask for a new CSR after a restart.",
             )
-        if not x509.leaf_holds_at(chain_pem, time.time() if now_s is None else now_s):
-            # Clients would refuse it, and who has to mend it is a client.
-            raise CertificateError(
-                "the certificate has expired, or is not valid yet",
-                hint="Have one signed that is valid now, and look at this machine's clock.",
-            )
+        # Clients would refuse the rest, and who has to mend it is a client.
+        chains.check_for_clients(chain_pem, time.time() if now_s is None else now_s)
         before = self.certificate_pem
         self.certificate_pem = chain_pem
         try:

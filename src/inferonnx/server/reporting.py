@@ -61,7 +61,7 @@ def server_sample(context: Context) -> ServerSample:
         n_connections=context.n_connections(),
         n_waiting=context.ledger.n_waiting,
         cpu_s=usage.ru_utime + usage.ru_stime,
-        uptime_s=context.clock_s() - context.started_s,
+        uptime_s=context.ticks_s() - context.started_s,
     )
 
 

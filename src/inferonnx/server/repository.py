@@ -29,9 +29,9 @@ from inferonnx.runtime.folders import (
     open_folder,
     remove_tree,
 )
-from inferonnx.server.disk import disk_errors, lock_folder
+from inferonnx.server.disk import disk_errors, lock_folder, upload_errors
 from inferonnx.server.homes import Homes, written_owner
-from inferonnx.server.stored import MODEL_FILE, StoredModel, check_file, look_at
+from inferonnx.server.stored import MODEL_FILE, StoredModel, check_incoming, look_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,20 +143,12 @@ class Repository:
         """Verify and sync a file that has come whole, `incoming/<id>/model.sealed`.
 
         Raises:
-            InferonnxError: It is not what was announced, or not authentic.
+            InferonnxError: It is not what was announced, not authentic, or gone.
             StorageFullError: The disk had no room for it after all.
             UnavailableError: The disk fails.
         """
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with disk_errors("verifying the upload"), ExitStack() as stack:
-            folder = open_folder(upload.id, at=self.incoming)
-            stack.callback(os.close, folder)
-            file = os.open(MODEL_FILE, flags, dir_fd=folder)
-            stack.callback(os.close, file)
-            checked = check_file(file, upload)
-            os.fsync(file)
-            os.fsync(folder)
-        return checked
+        with upload_errors("verifying the upload"):
+            return check_incoming(self.incoming, upload)
 
     def install(self, upload: Upload, checked: CheckedFile) -> StoredModel:
         """Make a checked file a version: all of it is there afterwards, or nothing.

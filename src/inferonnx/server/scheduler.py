@@ -116,7 +116,8 @@ class ModelQueue:
             self.statistics.n_pending -= 1
             if job in self._jobs:
                 self._jobs.remove(job)
-        self.statistics.succeeded(answer.timing, rows=job.rows, now_ms=time.time_ns() // 1_000_000)
+        now_ms = max(0, time.time_ns() // 1_000_000)  # a host's clock may stand before 1970
+        self.statistics.succeeded(answer.timing, rows=job.rows, now_ms=now_ms)
         return answer
 
     async def finish(self) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.crypto import Sha256, equal_bytes
 from inferonnx.errors import InferonnxError, OwnerRefusedError, PinError, UnavailableError
+from inferonnx.runtime.folders import open_folder
 from inferonnx.sealed import HEADER_BYTES, FileCheck, VerifiedHeader, parse_header, verify_header
 from inferonnx.sizes import KIB
 
@@ -108,8 +110,38 @@ def look_at(path: str, *, name: str, version: int, owner: bytes | None) -> Store
     )
 
 
+def check_incoming(incoming: int, upload: Upload) -> CheckedFile:
+    """Check and sync a file that has come whole, `incoming/<id>/model.sealed`.
+
+    Args:
+        incoming: Descriptor of the folder of uploads.
+        upload: What was announced.
+
+    Raises:
+        InferonnxError: As `check_file`; or the host has meanwhile put something else in
+            the file's place, or changed its length.
+        OSError: The disk fails, or the file is not there.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with ExitStack() as stack:
+        folder = open_folder(upload.id, at=incoming)
+        stack.callback(os.close, folder)
+        file = os.open(MODEL_FILE, flags, dir_fd=folder)
+        stack.callback(os.close, file)
+        checked = check_file(file, upload)
+        os.fsync(file)
+        os.fsync(folder)
+        there = os.stat(MODEL_FILE, dir_fd=folder, follow_symlinks=False)
+        if not os.path.samestat(there, os.fstat(file)) or there.st_size != checked.n_bytes:
+            raise PinError(
+                "the server's host has changed the file while it was verified",
+                hint="Push it again.",
+            )
+    return checked
+
+
 def check_file(file: int, upload: Upload) -> CheckedFile:
-    """Read a file once, and hold it against what was announced of it and what was signed.
+    """Read as much of a file as was announced, once, and hold it against that and the signature.
 
     (1) An owner signed it, and it is the one who announced it. (2) It is the model that
     was announced. (3) Its release is its version, or it has none. (4) Its SHA-256 is the
@@ -125,7 +157,6 @@ def check_file(file: int, upload: Upload) -> CheckedFile:
         AuthenticationError: (5) fails.
         OSError: The disk does.
     """
-    n_bytes = os.fstat(file).st_size
     beginning = os.pread(file, HEADER_BYTES, 0)
     verified = verify_header(parse_header(beginning))
     header = verified.header
@@ -140,9 +171,9 @@ def check_file(file: int, upload: Upload) -> CheckedFile:
             f"the file's release is {header.release}, and can't be version {upload.version}",
             hint="Push a release under its own number.",
         )
-    check, whole = FileCheck(verified, file_bytes=n_bytes), Sha256()
+    check, whole = FileCheck(verified, file_bytes=upload.n_bytes), Sha256()
     whole.update(beginning)
-    for view in _rest(file):
+    for view in _rest(file, upload.n_bytes):
         check.update(view)
         whole.update(view)
     if not equal_bytes(whole.digest(), upload.sha256):  # (4)
@@ -151,14 +182,14 @@ def check_file(file: int, upload: Upload) -> CheckedFile:
             hint="Push it again; does the file change meanwhile?",
         )
     check.finish()  # (5)
-    return CheckedFile(verified, n_bytes)
+    return CheckedFile(verified, upload.n_bytes)
 
 
-def _rest(file: int) -> Iterator[memoryview]:
-    """Give what follows the header, in one buffer."""
+def _rest(file: int, end: int) -> Iterator[memoryview]:
+    """Give what follows the header, in one buffer; the host may have made the file longer."""
     buffer = memoryview(bytearray(CHECK_BYTES))
     offset = HEADER_BYTES
-    while n := os.preadv(file, [buffer], offset):
+    while n := os.preadv(file, [buffer[: end - offset]], offset):
         yield buffer[:n]
         offset += n
 

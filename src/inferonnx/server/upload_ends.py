@@ -18,6 +18,7 @@ MOST_REMEMBERED = 64
 """Uploads that are over and of which it is still told how they ended: 1 KiB each."""
 
 FULL = "the server's disk was full"
+GONE = "the server's disk has lost the file"
 INSTALLED = "it has become a model"
 EXPIRED = "nobody went on with it in time"
 

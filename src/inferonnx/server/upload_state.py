@@ -97,8 +97,10 @@ def _is_member(member: tuple[str, object]) -> bool:
             return _ID.fullmatch(text) is not None
         case ("owner" | "model_id", str(text)):
             return _KEY.fullmatch(text) is not None
-        case ("name" | "metadata", str()):
+        case ("name", str()):
             return True
+        case ("metadata", str(text)):
+            return text == text.strip(" ")  # as a header comes, and must go out
         case ("version", int(number)):
             return not isinstance(number, bool) and 1 <= number <= MAX_VERSION
         case ("n_bytes", int(number)):

@@ -33,7 +33,7 @@ from inferonnx.oip import (
 from inferonnx.sealed import HEADER_BYTES
 from inferonnx.server.appending import Appender, LiveUpload
 from inferonnx.server.disk import disk_errors
-from inferonnx.server.upload_ends import EXPIRED, FULL, INSTALLED, UploadEnds
+from inferonnx.server.upload_ends import EXPIRED, INSTALLED, UploadEnds
 from inferonnx.server.upload_files import STATE, UploadFiles
 from inferonnx.server.upload_state import ID_BYTES, Upload
 
@@ -193,14 +193,14 @@ class Uploads:
             live,
             open_file=lambda: self._files.open(upload),
             clock_s=self._clock_s,
-            closed=lambda is_full: self._after(live, is_full),
+            closed=lambda over: self._after(live, over),
         )
 
     def finish(self, upload: Upload) -> StoredModel:
         """Verify a complete upload and make it a model; if it is refused, it is over. Blocks.
 
         Raises:
-            InferonnxError: It is not what was announced, or not authentic.
+            InferonnxError: It is not what was announced, not authentic, or gone.
             StorageFullError: The disk has no room; the upload is over.
             UploadLockedError: Another request is writing, or it is being verified.
             UnavailableError: The disk fails; it can be tried again.
@@ -234,6 +234,8 @@ class Uploads:
         """Remove uploads that nobody has gone on with. Blocks."""
         now = self._clock_s()
         with self._lock:
+            for live in self._live.values():  # where the clock was turned back they are new
+                live.touched_s = min(live.touched_s, now)
             old = [live for live in self._live.values() if self._is_expired(live)]
             for live in old:
                 live.is_busy = True
@@ -260,11 +262,11 @@ class Uploads:
             live.touched_s = self._clock_s()
             live.is_busy = False
 
-    def _after(self, live: LiveUpload, is_full: bool) -> None:
-        if is_full:
-            self._end(live, FULL)  # rather no upload than a disk that stays full
-        else:
+    def _after(self, live: LiveUpload, over: str | None) -> None:
+        if over is None:
             self._let_go(live)
+        else:
+            self._end(live, over)
 
     def _end(self, live: LiveUpload, reason: str) -> None:
         name = live.upload.id

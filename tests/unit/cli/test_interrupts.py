@@ -1,3 +1,4 @@
+import asyncio
 import os
 import signal
 import sys
@@ -84,4 +85,31 @@ def test_objects_that_an_interrupt_left_unfinished_are_not_told(installed, capsy
     made = [type("Unfinished", (), {"__del__": lambda self: self.never_set})()]
     made.clear()
     assert not installed
+    assert capsys.readouterr().err == ""
+
+
+def stopped_by(number, *, handler):
+    """Tell whether what serves is to stop when a signal has come."""
+
+    async def serve():
+        stop = asyncio.Event()
+        interrupts.stop_on_signals(asyncio.get_running_loop(), stop, "it ends")
+        os.kill(os.getpid(), number)
+        await asyncio.sleep(0.01)
+        return stop.is_set()
+
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        return asyncio.run(serve())
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_serves_stops_when_its_terminal_closes(installed, capsys):
+    assert stopped_by(signal.SIGHUP, handler=signal.SIG_DFL)
+    assert capsys.readouterr().err == "inferonnx: it ends\n"
+
+
+def test_what_serves_under_nohup_goes_on(installed, capsys):
+    assert not stopped_by(signal.SIGHUP, handler=signal.SIG_IGN)
     assert capsys.readouterr().err == ""

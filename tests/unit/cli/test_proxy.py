@@ -64,7 +64,7 @@ def test_curl_speaks_to_a_server_through_it(start, served):
     assert served.facts["public_key"] in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_unix_socket_goes_when_it_ends(start, tmp_path, number):
     path = tmp_path / "proxy.sock"
     proxy = start(listen=f"unix:{path}")

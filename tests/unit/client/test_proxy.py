@@ -140,6 +140,22 @@ def test_old_clients_without_a_host_are_refused(serve, start):
     assert server.n_connections == 0
 
 
+@pytest.mark.parametrize("named", ["Content-Length", "Transfer-Encoding", "Host"])
+def test_what_frames_a_message_is_of_no_one_connection(serve, start, named):
+    """What a client names in `Connection` is dropped: the body would be the next request."""
+    server = serve(answering((200, b"yes")))
+    proxy = start(server)
+    head = f"POST /x HTTP/1.1\r\nHost: localhost:{proxy.port}\r\nConnection: close, {named}\r\n"
+    if named == "Transfer-Encoding":
+        said = proxy.raw(f"{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".encode())
+    else:
+        said = proxy.raw(f"{head}Content-Length: 3\r\n\r\nabc".encode())
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert said.endswith(b"yes")
+    (asked,) = server.asked
+    assert (asked.body, asked.headers["host"]) == (b"abc", f"127.0.0.1:{server.port}")
+
+
 def test_large_bodies_pass_both_ways_in_chunks_or_with_a_length(serve, start):
     body = bytes(range(256)) * 20_000
 
@@ -294,7 +310,7 @@ def test_pages_of_other_origins_are_refused(serve, start, origin):
 
 
 @pytest.mark.parametrize(
-    "line", [b"CONNECT evil.example:443", b"GET http://evil.example/x", b"OPTIONS *"]
+    "line", [b"CONNECT evil.example:443", b"CONNECT /x", b"GET http://evil.example/x", b"OPTIONS *"]
 )
 def test_other_targets_are_refused(serve, start, line):
     server = serve(answering((200, b"secret")))

@@ -93,6 +93,14 @@ def test_a_clock_that_is_turned_back_changes_nothing(book):  # O-12
         book.use(late, 561)
 
 
+@pytest.mark.parametrize("now_s", [-(10**12), -1, 2**32 - 1, 2**32, 10**30])
+def test_any_clock_gives_nonces(book, now_s):  # O-12
+    nonce = book.issue(now_s, RANDOM)
+    book.use(nonce, now_s)
+    with pytest.raises(NonceError, match="used before"):
+        book.use(nonce, 0)
+
+
 def test_asking_for_nonces_keeps_nothing(book):
     before = {name: repr(value) for name, value in vars(book).items()}
     for random in itertools.islice(randoms(), 1000):

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferonnx.crypto import x509
+from inferonnx.crypto import chains, x509
 from inferonnx.errors import CertificateError, InferonnxError, UsageError
 from machine import tool
 
@@ -336,6 +336,7 @@ def test_a_damaged_certificate_raises_nothing_but_our_errors(place, bit, pem):
     try:
         if pem:
             x509.leaf_matches(bytes(data), key)
+            chains.check_for_clients(bytes(data), NOW)
         else:
             x509.certificate_key_hash(bytes(data))
     except CertificateError:

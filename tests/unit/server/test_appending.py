@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferonnx.errors import UnavailableError
+from inferonnx.errors import UnavailableError, UploadEndedError
 from inferonnx.oip import StorageFullError, TooLargeError
 from inferonnx.server.appending import Appender, LiveUpload
+from inferonnx.server.upload_ends import FULL, GONE
 from sealed_files import announced, make_file
 
 DATA = make_file()
@@ -45,14 +46,14 @@ def test_pieces_of_any_size_make_the_file(tmp_path_factory, cuts):
     writing.appender.close()
     assert writing.appender.offset == len(DATA)
     assert writing.path.read_bytes() == DATA
-    assert writing.closed == [False]
+    assert writing.closed == [None]
     assert len(writing.opened) == 1
 
 
 def test_without_a_piece_no_file_is_opened(tmp_path):
     writing = Writing(tmp_path)
     writing.appender.close()
-    assert (writing.opened, writing.closed) == ([], [False])
+    assert (writing.opened, writing.closed) == ([], [None])
 
 
 def test_a_piece_too_much_is_not_written(tmp_path):
@@ -93,14 +94,24 @@ def test_a_disk_that_is_full_takes_what_fits(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert writing.live.offset == writing.path.stat().st_size == 1000
     writing.appender.close()
-    assert writing.closed == [True]
+    assert writing.closed == [FULL]
 
 
 def test_a_file_that_can_not_be_opened(tmp_path):
     writing = Writing(tmp_path)
     writing.path.unlink()
+    writing.path.mkdir()
     with pytest.raises(UnavailableError, match="writing the upload failed"):
         writing.appender.write(memoryview(DATA))
     writing.appender.close()
-    assert writing.closed == [False]
+    assert writing.closed == [None]
     assert writing.live.offset == 0
+
+
+def test_a_file_that_is_gone(tmp_path):
+    writing = Writing(tmp_path)
+    writing.path.unlink()
+    with pytest.raises(UploadEndedError, match="server's disk has lost the file"):
+        writing.appender.write(memoryview(DATA))
+    writing.appender.close()
+    assert writing.closed == [GONE]

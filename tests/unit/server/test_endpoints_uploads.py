@@ -99,6 +99,7 @@ class Site:
             models=Models(pool, QueueLimits(), threads),
             ledger=self.ledger,
             clock_s=time.time,
+            ticks_s=time.monotonic,
             version="0",
             owner=OWNER,
         )

@@ -47,15 +47,18 @@ def s_client(server, *options):
     )  # fmt: skip
 
 
+P256 = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+
+
 class Authority:
     """A CA of OpenSSL's command."""
 
-    def __init__(self, folder, name="ca"):
+    def __init__(self, folder, name="ca", kind=P256):
         self.folder, self.name = folder, name
         self.key, self.cert = folder / f"{name}.key", folder / f"{name}.pem"
         openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-keyout", str(self.key), "-out", str(self.cert), "-subj", f"/CN={name}", "-days", "1",
+            "req", "-x509", "-newkey", *kind, "-nodes", "-keyout", str(self.key),
+            "-out", str(self.cert), "-subj", f"/CN={name}", "-days", "1",
         )  # fmt: skip
 
     def sign(self, csr, *options):
@@ -202,13 +205,51 @@ def test_a_certificate_for_another_key_is_refused_and_changes_nothing(server, au
     assert server.curl("/").returncode == 0
 
 
-def test_a_certificate_that_openssl_refuses_changes_nothing(server, authority):
+WEAK = {
+    # kind of the CA's key, how it signs: what is said
+    ("rsa:1024",): "RSA key of 1024 bits",
+    ("rsa-pss", "-pkeyopt", "rsa_keygen_bits:1024"): "RSA key of 1024 bits",
+    ("rsa:2048", "-sha1"): r"TLS 1.3 refuses \(OID 1.2.840.113549.1.1.5\)",
+    ("ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-sha1"): r"refuses \(OID 1.2.840.10045.4.1\)",
+}
+
+
+@pytest.mark.parametrize("kind", WEAK, ids=" ".join)
+def test_a_chain_that_clients_refuse_changes_nothing(server, tmp_path, kind):
+    """With the CA's own certificate and without it: clients that trust the CA have it."""
     before = server.identity.certificate_pem
-    weak = authority.sign(server.identity.csr(), "-sha1")
-    with pytest.raises(CertificateError, match="OpenSSL refuses"):
-        server.identity.install(weak)
+    authority = Authority(tmp_path, kind=kind)
+    leaf = authority.sign(server.identity.csr(), *kind[-1:] * (kind[-1] == "-sha1"))
+    assert server.curl("/", "--cacert", str(authority.cert), check=False).returncode == 60
+    for chain in (leaf, leaf + authority.cert.read_bytes()):
+        with pytest.raises(CertificateError, match=WEAK[kind]):
+            server.identity.install(chain)
     assert server.identity.certificate_pem == before
     assert server.curl("/").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "kind", [("rsa:2048",), ("rsa-pss",), ("ed25519",), ("ec", "-pkeyopt", "group:P-384")], ids=str
+)
+def test_a_chain_that_clients_take(server, tmp_path, kind):
+    authority = Authority(tmp_path, kind=kind)
+    server.identity.install(authority.sign(server.identity.csr()) + authority.cert.read_bytes())
+    assert server.curl("/", "--cacert", str(authority.cert)).returncode == 0
+
+
+def test_how_a_root_signs_itself_is_nobodys_concern(server, tmp_path):
+    authority = Authority(tmp_path, kind=("rsa:2048", "-sha1"))
+    leaf = authority.sign(server.identity.csr(), "-sha256")
+    server.identity.install(leaf + authority.cert.read_bytes())
+    assert server.curl("/", "--cacert", str(authority.cert)).returncode == 0
+
+
+def test_a_certificate_without_names_changes_nothing(server, authority):
+    before = server.identity.certificate_pem
+    nameless = authority.sign(server.identity.csr(), "-copy_extensions", "none")
+    with pytest.raises(CertificateError, match="names no host"):
+        server.identity.install(nameless)
+    assert server.identity.certificate_pem == before
 
 
 @pytest.mark.parametrize("days", [-3650, 36500])

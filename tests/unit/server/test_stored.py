@@ -1,6 +1,7 @@
 """Sealed files as a repository sees them: what a header tells, and what a whole file must be."""
 
 import os
+import sys
 from dataclasses import replace
 
 import pytest
@@ -15,8 +16,10 @@ from inferonnx.errors import (
     SealedFormatError,
     SignatureError,
 )
+from inferonnx.runtime.folders import open_folder
 from inferonnx.sealed import HEADER_BYTES
-from inferonnx.server.stored import CHECK_BYTES, check_file, look_at
+from inferonnx.server.repository import Repository
+from inferonnx.server.stored import CHECK_BYTES, check_file, check_incoming, look_at
 from sealed_files import (
     GOLDEN,
     OTHER_OWNER,
@@ -24,6 +27,7 @@ from sealed_files import (
     OWNER,
     announced,
     make_file,
+    put,
 )
 
 
@@ -175,3 +179,55 @@ def test_no_changed_byte_is_overlooked(tmp_path_factory, data):
     changed = DATA[:at] + bytes([DATA[at] ^ flip]) + DATA[at + 1 :]
     with pytest.raises(InferonnxError):
         checked(changed, announced(DATA, version=2), tmp_path_factory.getbasetemp())
+
+
+def replaced(path, data):
+    new = path.with_name("new")
+    new.write_bytes(data)
+    new.replace(path)
+
+
+def piped(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+MEANWHILE = {  # what a host does to the file of DATA while it is verified
+    "lengthened": lambda path: os.truncate(path, len(DATA) + 1),
+    "lengthened by 1 TiB": lambda path: os.truncate(path, 1 << 40),
+    "cut": lambda path: os.truncate(path, len(DATA) - 1),
+    "cut, all that was not read": lambda path: os.truncate(path, HEADER_BYTES),
+    "the same in another file": lambda path: replaced(path, DATA),
+    "another model": lambda path: replaced(path, make_file(7)),
+    "a pipe": piped,
+}
+
+
+@pytest.mark.parametrize("moment", ["preadv", "fsync"])
+@pytest.mark.parametrize("change", MEANWHILE)
+def test_a_file_that_the_host_changes_while_it_is_verified(tmp_path, change, moment):
+    repository = Repository(str(tmp_path))
+    upload = announced(DATA, version=2)
+    put(repository, upload, DATA)
+    incoming = open_folder(str(tmp_path / ".uploads"))
+    path = tmp_path / ".uploads" / upload.id / "model.sealed"
+    n_read, has_come = 0, False
+
+    def host(_frame, event, function):
+        nonlocal n_read, has_come
+        if event != "c_call" or function.__module__ != "posix":
+            return
+        n_read += function.__name__ == "preadv"
+        if function.__name__ == moment and not has_come:
+            has_come = True  # first: what it does calls the system too
+            MEANWHILE[change](path)
+
+    sys.setprofile(host)
+    try:
+        with pytest.raises(PinError, match=r"host has changed the file|SHA-256 of what has come"):
+            check_incoming(incoming, upload)
+    finally:
+        sys.setprofile(None)
+        os.close(incoming)
+        repository.close()
+    assert 1 <= n_read <= 2  # no more than was announced, and the end

@@ -2,8 +2,9 @@
 
 import json
 
+import h11
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inferonnx.control import check_name
@@ -105,3 +106,19 @@ def test_any_member_is_one_of_an_upload_or_refused(member, value):
     assert isinstance(upload, Upload)
     check_name(upload.name)
     assert json.loads(encode_state(upload)) == GOOD | {member: value}
+
+
+BESIDE = st.text(" \t\r\n\0,a=YQ\u00e9", max_size=6)
+
+
+@given(BESIDE, BESIDE)
+@example("", " ")
+@example(" ", "")
+@example("a ,", "")
+def test_what_a_host_wrote_can_go_out_in_a_header_or_is_refused(before, behind):
+    state = GOOD | {"metadata": before + GOOD["metadata"] + behind}
+    try:
+        upload = parse_state(json.dumps(state).encode())
+    except ValueError:
+        return
+    h11.Response(status_code=200, headers=[("Upload-Metadata", upload.metadata)])

@@ -281,11 +281,26 @@ def test_a_disk_that_fails_for_a_moment_ends_nothing(host):
     host.send(upload, DATA)
     path = host.folder / ".uploads" / upload.id / "model.sealed"
     path.rename(host.folder / "away")
+    path.mkdir()
     with pytest.raises(UnavailableError):
         host.uploads.finish(upload)
+    path.rmdir()
     (host.folder / "away").rename(path)
     host.uploads.finish(upload)
     assert host.names == [("net", 1)]
+
+
+@pytest.mark.parametrize("n_bytes", [10, len(DATA)])
+@pytest.mark.parametrize("what", ["model.sealed", ""], ids=["file", "folder"])
+def test_an_upload_whose_file_is_gone_is_over(host, n_bytes, what):
+    """Else its client would try again until it expires, and each time put that off."""
+    upload = host.create()
+    host.send(upload, DATA[:n_bytes])
+    (host.folder / ".uploads" / upload.id / what).rename(host.folder / "away")
+    with pytest.raises(UploadEndedError, match="lost the file"):
+        host.send(upload, DATA[n_bytes:]) if n_bytes < len(DATA) else host.uploads.finish(upload)
+    assert_over(host, upload, "server's disk has lost the file")
+    assert host.push().problem == ""
 
 
 # What is refused at once.
@@ -419,6 +434,19 @@ def test_an_upload_that_nobody_goes_on_with_expires(host):
     host.uploads.expire()
     assert_over(host, upload, "in time")
     assert host.incoming == []
+
+
+def test_a_clock_that_was_ahead_makes_no_upload_live_longer(make_host):
+    host = make_host(quota_bytes=len(DATA))
+    host.now += 80 * 365 * DAY_S
+    upload = host.create()
+    host.send(upload, DATA[:10])
+    host.now = T0
+    host.uploads.expire()  # looked for every minute
+    assert host.offset(upload) == 10
+    host.now += DAY_S
+    host.create(make_file(1), version=2)  # there is room for one
+    assert_over(host, upload, "in time")
 
 
 def test_a_new_announcement_clears_what_has_expired(make_host):

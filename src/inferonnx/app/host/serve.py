@@ -256,10 +256,11 @@ class Server:
             models=models,
             ledger=ledger,
             clock_s=time.time,
+            ticks_s=time.monotonic,
             version=self._version,
             page=self._page,
             owner=config.owner,
-            started_s=time.time(),
+            started_s=time.monotonic(),
         )
 
     async def _load_models(self, context: Context) -> int | None:
