@@ -19,6 +19,7 @@ from inferonnx.server.pool import Pool
 from inferonnx.server.ports import ModelFacts, Residency
 from inferonnx.server.scheduler import QueueLimits
 from inferonnx.server.stored import StoredModel
+from inferonnx.server.threads import PassThreads
 from inferonnx.sizes import MIB
 from serving.running import PATIENCE_S
 
@@ -85,7 +86,7 @@ class Parts:
         self.threads = ThreadPoolExecutor(4)
         self.pool = Pool(self.engine, total_bytes=64 * MIB, concurrency=2)
         limits = QueueLimits(n_waiting=queue)
-        self.models = Models(self.pool, limits, self.threads)
+        self.models = Models(self.pool, limits, PassThreads(self.threads, n_shared=4))
         self.ledger = Ledger(ledger_bytes)
         self.context = Context(
             config=ServerConfig(models="nowhere", **{"allow_anonymous_infer": True, **config}),
