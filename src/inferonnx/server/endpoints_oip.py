@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from inferonnx.oip import InferRequest, InferResponse
+    from inferonnx.server.answers import Inferred
     from inferonnx.server.context import Call, Context
     from inferonnx.server.exchange import Exchange
     from inferonnx.server.models import ModelView
     from inferonnx.server.pieces import Bytes
+    from inferonnx.server.ports import Reservation
 
     T = TypeVar("T")
 
@@ -121,14 +123,14 @@ class OipEndpoints:
         request = await self._parsed(call, view, body, header_length)
         if isinstance(request, RawRequest):
             request = resolve_raw(request, target.signature)
-        inferred = await unless_gone(call, self._answers.infer(target, request))
+        reservation = _reservation(exchange)
+        inferred = await unless_gone(call, self._answers.infer(target, request, reservation))
         exchange.figures.engine_s = inferred.engine_s
         request = replace(request, inputs=())
         del body  # nobody looks at it or the inputs while the reply is written
-        reply = await _written(exchange, request, inferred.response)
+        reply = await _written(reservation, request, inferred)
         del request, inferred  # nor at these while the reply goes
-        if exchange.reservation is not None:
-            await exchange.reservation.hold(_n_bytes(reply.pieces) + REPLY_BYTES)
+        await reservation.hold(_n_bytes(reply.pieces) + REPLY_BYTES)
         return reply
 
     async def _parsed(
@@ -136,8 +138,7 @@ class OipEndpoints:
     ) -> InferRequest | RawRequest:
         json_bytes = len(body) if header_length is None else header_length
         cost = JSON_COST * json_bytes + REPLY_BYTES
-        reservation = call.exchange.reservation
-        assert reservation is not None  # noqa: S101 - read_body made it
+        reservation = _reservation(call.exchange)
         beside = reservation.n_bytes - len(body)
         if cost > beside:
             grow(reservation, cost - beside)
@@ -270,16 +271,22 @@ def _named(call: Call) -> tuple[str, str]:
     return call.segments["name"], text
 
 
-async def _written(exchange: Exchange, request: InferRequest, response: InferResponse) -> Reply:
+def _reservation(exchange: Exchange) -> Reservation:
+    """Return what `read_body` has reserved."""
+    assert exchange.reservation is not None  # noqa: S101
+    return exchange.reservation
+
+
+async def _written(reservation: Reservation, request: InferRequest, inferred: Inferred) -> Reply:
     """Write a reply; what takes long does so in a thread, when memory for it is held.
 
     So not more are written at once than the ledger has room for, and one.
     """
-    n_bytes = most_written_bytes(response, request)
-    if exchange.reservation is None or n_bytes < SLOW_BYTES:
-        return _infer_reply(request, response)
-    await exchange.reservation.hold(n_bytes + REPLY_BYTES)
-    return await in_thread(None, _infer_reply, request, response)
+    n_bytes = most_written_bytes(inferred.response, request)
+    if n_bytes < SLOW_BYTES:
+        return _infer_reply(request, inferred.response)
+    await reservation.hold(n_bytes + inferred.class_bytes + REPLY_BYTES)
+    return await in_thread(None, _infer_reply, request, inferred.response)
 
 
 def _infer_reply(request: InferRequest, response: InferResponse) -> Reply:
