@@ -89,8 +89,7 @@ class Job:
         """Note that its inputs are in use from now on: it can't expire any more."""
         self._stop_timer()
         self.started_ns = time.perf_counter_ns()
-        if self._released is None:
-            self._released = self._done.get_loop().create_future()
+        self._released = self._done.get_loop().create_future()
 
     def release(self) -> None:
         """Note that its inputs are not in use any more."""

@@ -602,13 +602,17 @@ def test_two_bodies_that_could_not_both_end_do_so_one_after_the_other(start):
     assert server.budget.most_bytes <= whole
 
 
-def test_a_body_that_trickles_for_ever_ends_with_the_total(start):
-    server = start(body_s=0.3, linger_s=0.1)
+@pytest.mark.parametrize("frame", ["length", "chunks"])
+def test_a_body_that_trickles_for_ever_ends_with_the_total(start, frame):
+    server = start(body_s=0.3, grace_s=PATIENCE_S, linger_s=0.1)
+    begin, more = post(bytes(10_000))[:-10_000], b"x"
+    if frame == "chunks":
+        begin, more = chunked(end=b""), b"1\r\nx\r\n"
     with server.raw() as sock:
-        sock.sendall(post(bytes(10_000))[:-10_000])
+        sock.sendall(begin)
         with pytest.raises((ConnectionError, ssl.SSLError)):
-            for _ in range(10_000):
-                sock.send(b"x")
+            for _ in range(500):
+                sock.send(more)
                 time.sleep(0.02)
     assert server.notes.answers[0][1].status == 408
 

@@ -1,4 +1,4 @@
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
@@ -141,3 +141,15 @@ def test_who_goes_on_for_nobody_is_told_of(loop, ends):
     loop.now += OVERDUE_S + 1
     loop.step(3)
     assert told == ([] if ends else ["begins", "ends"])
+
+
+def test_who_goes_on_for_several_who_left_together_is_told_of_once(loop):
+    told = []
+    (one, first), (two, second) = begin(loop), begin(loop)
+    with given_up([one, two], overdue=lambda: nullcontext(told.append(True))):
+        first.cancel()
+        second.cancel()
+        loop.step(5)
+        loop.now += OVERDUE_S + 1
+        loop.step(3)
+        assert told == [True]

@@ -191,6 +191,17 @@ def test_outputs_that_are_not_by_rows_end_batching_and_workers_share_passes_inst
     assert sorted(world.batches[1:]) == [[0], [1], [2], [3], [4]]
 
 
+def test_nobody_is_waited_for_where_nothing_is_joined_any_more(make):
+    world = make(limits=QueueLimits(delay_s=0.5), concurrency=1)
+    world.model.by_rows = False
+    tasks = [world.ask(n) for n in range(2)]
+    world.loop.step(10)
+    tasks.append(world.ask(2))  # for the worker that has just served two together
+    world.run(3)
+    assert len(world.runs.calls) == 1
+    assert world.answer_all(*tasks) == [[0], [2], [4]]
+
+
 @pytest.mark.parametrize("fits", [1, TensorError("no"), RuntimeError("a bug")])
 def test_what_does_not_fit_as_a_batch_runs_beside_each_other(make, fits):
     world = make()
@@ -263,6 +274,19 @@ def test_a_request_that_is_abandoned_while_it_waits_is_never_computed(make):
     world.answer_all(first, third)
     assert world.batches == [[1], [3]]
     assert world.queue.statistics.failures[Failure.CANCELED] == 1
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_who_leaves_in_the_moment_in_which_requests_are_taken_is_not_computed(make, turns):
+    world = make()
+    first, second, third = world.ask(1, turns=5), world.ask(2), world.ask(3, turns=5)
+    world.runs.run_next()
+    world.loop.step(turns)
+    has_begun = bool(world.runs.calls)
+    second.cancel()
+    assert world.answer_all(first, third) == [[2], [6]]
+    assert second.cancelled()
+    assert world.batches == [[1], [2, 3] if has_begun else [3]]
 
 
 def test_who_is_cancelled_while_it_is_computed_is_held_until_the_run_has_ended(make):

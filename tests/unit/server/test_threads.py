@@ -97,6 +97,7 @@ def passes():
     passes = Passes()
     yield passes
     passes.loop.settle(seconds=1)
+    assert not passes.threads._waiting
     passes.loop.close()
     assert not passes.loop.complaints
 
@@ -126,10 +127,10 @@ def test_a_model_without_a_thread_is_given_one_whatever_others_hold(passes):
 def test_who_is_cancelled_before_it_computes_keeps_no_thread(passes, turns):
     held = [passes.begin("a") for _ in range(2)]
     gone, behind = passes.begin("a"), passes.begin("a")
-    gone[2].cancel()
     if turns:
-        held[0][1].set()  # its thread is given away as it leaves, or before that
+        held[0][1].set()  # its thread is given away before the cancelled one has left
         passes.loop.step(turns - 1)
+    gone[2].cancel()
     passes.loop.step(3)
     assert gone[2].cancelled()
     passes.end(held[0])
