@@ -123,6 +123,8 @@ def test_a_body_by_iterator_and_a_streamed_upload(start):
         n, largest = client.getresponse().read().split()
         assert int(n) in (3_000_000, 0)
         assert int(largest) <= 65_536
+    figures = server.notes.answers[0][1]
+    assert 0 < figures.headed_s <= figures.received_s <= figures.replied_s
     client.request("PATCH", "/u", b"", {"Content-Encoding": "gzip"})
     assert client.getresponse().status == 501
     client.close()
@@ -202,6 +204,48 @@ def test_a_bomb_is_refused_and_holds_no_memory(start):
         assert (status, "1.0 MiB" in sentence) == ((400, True) if name == b"gzip" else (501, False))
     assert server.budget.most_bytes <= 3 << 20
     assert server.budget.used_bytes == 0
+
+
+def test_a_body_that_inflates_to_much_holds_up_nobody(start):
+    async def counting(server, exchange):
+        turns = []
+
+        async def turn():
+            while True:
+                turns.append(True)
+                await asyncio.sleep(0)
+
+        turning = asyncio.ensure_future(turn())
+        body = await exchange.read_body(server.budget)
+        turning.cancel()
+        return Reply(status=200, pieces=(b"%d %d" % (len(body), len(turns)),))
+
+    data = post(gzip.compress(bytes(32 << 20)), b"Content-Encoding: gzip", b"Connection: close")
+    (reply,) = answers(start(counting, body_bytes=32 << 20).said_to(data))
+    n_bytes, n_turns = map(int, reply[2].split())
+    assert n_bytes == 32 << 20
+    assert n_turns > 32 << 20 >> 17
+
+
+def test_a_compressed_body_that_ends_too_early_is_refused(server):
+    data = post(gzip.compress(b"x" * 1000)[:-3], b"Content-Encoding: gzip", b"Connection: close")
+    (reply,) = answers(server.said_to(data))
+    assert error(reply) == (400, "the compressed body ends too early")
+
+
+@pytest.mark.parametrize("coding", [(), (b"Content-Encoding: gzip",)], ids=["plain", "gzip"])
+@pytest.mark.parametrize("frame", [post, lambda body, *fields: chunked(body)])
+def test_an_endpoint_may_take_less_than_others(start, frame, coding):
+    async def little(server, exchange):
+        body = await exchange.read_body(server.budget, limit_bytes=100)
+        return Reply(status=200, pieces=(body,))
+
+    server = start(little)
+    for n, status in ((100, 200), (101, 400 if coding else 413)):
+        body = bytes(n)
+        data = frame(gzip.compress(body) if coding else body)
+        lines = b"\r\n".join((b"Host: h", b"Connection: close", *coding))
+        assert answers(server.said_to(data.replace(b"Host: h", lines)))[0][0] == status
 
 
 # Order and endings.
@@ -522,12 +566,19 @@ def test_a_slow_body_is_answered_and_its_memory_given_back(start, begin, frame):
     assert server.budget.used_bytes == 0
 
 
-def test_who_announces_much_must_send_much(start):
-    """By the least rate alone, these hundred bytes would be good for a hundred seconds."""
-    server = start(grace_s=0.2, bytes_per_s=1, body_s=200)
+@pytest.mark.parametrize("n_more", [0, 100])
+def test_who_announces_much_must_send_much(start, n_more):
+    """By the least rate alone, each of these bytes would be good for a second."""
+    server = start(grace_s=0.3, bytes_per_s=1, body_s=200, linger_s=0.1)
     with server.raw() as sock:
         sock.sendall(post(bytes(10_000_000))[:-10_000_000] + bytes(100))
-        assert error(answers(everything(sock))[0])[0] == 408
+        with suppress(ConnectionError, ssl.SSLError):
+            for _ in range(n_more):
+                sock.send(b"x")
+                time.sleep(0.05)
+        until(lambda: server.notes.answers)
+    assert server.notes.answers[0][1].status == 408
+    assert server.notes.answers[0][1].n_received < 100 + max(1, n_more)
     assert server.budget.used_bytes == 0
 
 
