@@ -17,11 +17,14 @@ from inferonnx.server.messages import HttpError
 from inferonnx.server.peer import ClientGoneError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
+    from typing import TypeVar
 
     from inferonnx.server.connection import Connection
     from inferonnx.server.limits import HttpLimits
     from inferonnx.server.messages import Head
+
+    T = TypeVar("T")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -113,15 +116,7 @@ class Incoming:
         if self.is_read:
             return 0
         self._go_on()
-        asked_s = self._loop.time()
-        try:
-            n_there = await self._connection.arrival(timeout_s=self.pace.left_s)
-        except TimeoutError as error:
-            raise _too_slow() from error
-        if not n_there:
-            raise ClientGoneError
-        self.pace.note(0, self._loop.time() - asked_s)
-        return n_there
+        return await self._awaited(self._connection.arrival(timeout_s=self.pace.left_s))
 
     async def discard(self) -> None:
         """Read what is left, and forget it."""
@@ -165,14 +160,9 @@ class Incoming:
 
     async def _receive(self, memory: memoryview) -> int:
         self._go_on()
-        asked_s = self._loop.time()
-        try:
-            n = await self._connection.read_into(memory[: self._left], timeout_s=self.pace.left_s)
-        except TimeoutError as error:
-            raise _too_slow() from error
-        if not n:
-            raise ClientGoneError
-        self.pace.note(n, self._loop.time() - asked_s)
+        place, timeout_s = memory[: self._left], self.pace.left_s
+        n = await self._awaited(self._connection.read_into(place, timeout_s=timeout_s))
+        self.pace.note(n, 0)
         self._left = (self._left or 0) - n
         return n
 
@@ -182,22 +172,21 @@ class Incoming:
             limit_bytes=limit_bytes, n_chunks=most_chunks, line_bytes=self._limits.head_bytes
         )
         while not chunks.is_over:
-            for part in chunks.parts(await self._more()):
+            data = await self._awaited(self._connection.read(timeout_s=self.pace.left_s))
+            self.pace.note(len(data), 0)
+            for part in chunks.parts(data):
                 yield part
         self._connection.unread(chunks.behind)
         self._left = 0
 
-    async def _more(self) -> bytes:
+    async def _awaited(self, coming: Awaitable[T]) -> T:
+        """Return what comes of the client, whose wait for it counts; nothing is its end."""
         asked_s = self._loop.time()
         try:
-            data = await self._connection.read(timeout_s=self.pace.left_s)
+            came = await coming
         except TimeoutError as error:
-            raise _too_slow() from error
-        if not data:
+            raise HttpError(408, "the request's body came too slowly", close=True) from error
+        if not came:
             raise ClientGoneError
-        self.pace.note(len(data), self._loop.time() - asked_s)
-        return data
-
-
-def _too_slow() -> HttpError:
-    return HttpError(408, "the request's body came too slowly", close=True)
+        self.pace.note(0, self._loop.time() - asked_s)
+        return came

@@ -98,8 +98,8 @@ class Reservation:
         """
         missing = n_bytes - self.n_bytes
         if self._is_beyond:
-            pass  # it has its turn, however long it has become
-        elif missing <= 0:
+            return  # it has its turn, however long it has become
+        if missing <= 0:
             self.shrink(-missing)  # of the request, which nobody needs any more
         elif self._ledger.take_for_reply(self, missing):
             self._reply_bytes += missing
