@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from inferonnx.runtime.addresses import address_of
 from inferonnx.server.bodies import PAGE_BYTES
+from inferonnx.server.incoming import CONTINUE
 from inferonnx.server.messages import HttpError, Reply
 from serving.running import PATIENCE_S, echo, everything, until
 
@@ -84,6 +85,45 @@ def test_curl_asks_before_it_sends_much_and_is_told_to_go_on(server, tmp_path):
     )  # fmt: skip
     assert b"HTTP/1.1 100" in done.stderr
     assert b"HTTP/1.1 200" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "body", "is_told"),
+    [(b"1.1", b"x" * 9, True), (b"1.1", b"", False), (b"1.0", b"x" * 9, False)],
+)
+def test_who_expects_to_be_asked_is_where_there_is_something_to_ask_for(
+    server, version, body, is_told
+):
+    data = post(body, b"Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/" + version)
+    said = server.said_to(data + post(b"next", b"Connection: close"))
+    assert said.count(CONTINUE) == is_told
+    replies = answers(said.replace(CONTINUE, b""))
+    assert [content for *_, content in replies] == [body, b"next"][: 2 if version == b"1.1" else 1]
+
+
+@pytest.mark.parametrize("frame", ["length", "chunks"])
+def test_who_expects_to_be_asked_is_asked_before_it_sends_anything(server, frame):
+    lines = (b"Expect: 100-continue", b"Connection: close")
+    head, body = post(b"hello", *lines)[:-5], b"hello"
+    if frame == "chunks":
+        head = head.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
+        body = b"5\r\nhello\r\n0\r\n\r\n"
+    with server.raw() as sock:
+        sock.sendall(head)
+        assert sock.recv(1000) == CONTINUE
+        sock.sendall(body)
+        assert answers(everything(sock))[0][2] == b"hello"
+
+
+def test_a_body_that_is_refused_before_it_is_asked_for_is_never_asked_for(start):
+    async def refuse(_, __):
+        raise HttpError(401, "no")
+
+    server = start(refuse)
+    with server.raw() as sock:
+        sock.sendall(post(bytes(1000), b"Expect: 100-continue")[:-1000])
+        ((status, headers, _),) = answers(everything(sock))
+    assert (status, headers[b"connection"]) == (401, b"close")
 
 
 def test_one_connection_serves_many_requests_of_pythons_client(server):
