@@ -91,7 +91,7 @@ class Incoming:
         self._loop = asyncio.get_running_loop()
         self._left = self.length
         expects = head.headers.get("expect", "").lower() == "100-continue"
-        self._waits_for_continue = expects and head.version == "1.1" and self.length != 0
+        self._waits_for_continue = expects and head.version == "1.1"
 
     @property
     def is_read(self) -> bool:
