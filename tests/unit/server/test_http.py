@@ -184,13 +184,12 @@ def test_large_replies_come_whole(start):
 
 
 def test_head_gets_the_head_alone_and_the_connection_lives(server):
-    client = server.client()
-    client.request("HEAD", "/x", b"hello")
-    reply = client.getresponse()
-    assert (reply.status, reply.headers["Content-Length"], reply.read()) == (200, "5", b"")
-    client.request("POST", "/x", b"hello")
-    assert client.getresponse().read() == b"hello"
-    client.close()
+    data = post(b"hello").replace(b"POST", b"HEAD") + post(b"more", b"Connection: close")
+    head, _, rest = server.said_to(data).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"content-length: 5" in head.lower()
+    assert answers(rest)[0][2] == b"more"
+    assert [figures.n_sent for _, figures in server.notes.answers] == [0, 4]
 
 
 def test_a_reply_without_body_does_not_say_how_long_it_is(start):
@@ -604,6 +603,22 @@ def test_a_slow_body_is_answered_and_its_memory_given_back(start, begin, frame):
         sock.sendall(data + begin)
         assert error(answers(everything(sock))[0])[0] == 408
     assert server.budget.used_bytes == 0
+
+
+@pytest.mark.parametrize("frame", ["length", "chunks"])
+def test_who_sends_at_the_least_rate_is_waited_for(start, frame):
+    server = start(grace_s=0.4, bytes_per_s=1000)
+    begin, more, end = post(bytes(2000))[:-2000], bytes(100), b""
+    if frame == "chunks":
+        begin, more, end = chunked(end=b""), b"64\r\n" + more + b"\r\n", b"0\r\n\r\n"
+    with server.raw() as sock:
+        sock.sendall(begin.replace(b"Host: h", b"Host: h\r\nConnection: close"))
+        for _ in range(20):
+            sock.sendall(more)
+            time.sleep(0.05)
+        sock.sendall(end)
+        assert answers(everything(sock))[0][2] == bytes(2000)
+    assert server.notes.answers[0][1].n_received == 20 * len(more) + len(end)
 
 
 @pytest.mark.parametrize("n_more", [0, 100])
