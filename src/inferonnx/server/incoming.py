@@ -119,8 +119,8 @@ class Incoming:
         return await self._awaited(self._connection.arrival(timeout_s=self.pace.left_s))
 
     async def discard(self) -> None:
-        """Read what is left, and forget it."""
-        async for _ in self.stream(self._limits.upload_bytes):
+        """Read what is left of a body of known length, and forget it."""
+        async for _ in self._rest():
             pass
 
     async def fill(self, memory: memoryview) -> None:
@@ -148,9 +148,8 @@ class Incoming:
             async for view in self._chunks(limit_bytes, n_chunks):
                 yield view
         else:
-            memory = allocate(min(self._left or 0, RECEIVE_BYTES))
-            while self._left:
-                yield memory[: await self._receive(memory)]
+            async for view in self._rest():
+                yield view
 
     def _go_on(self) -> None:
         """Ask for the body, if the client waits to be asked."""
@@ -165,6 +164,11 @@ class Incoming:
         self.pace.note(n, 0)
         self._left = (self._left or 0) - n
         return n
+
+    async def _rest(self) -> AsyncIterator[memoryview]:
+        memory = allocate(min(self._left or 0, RECEIVE_BYTES))
+        while self._left:
+            yield memory[: await self._receive(memory)]
 
     async def _chunks(self, limit_bytes: int, most_chunks: int | None) -> AsyncIterator[memoryview]:
         self._go_on()
