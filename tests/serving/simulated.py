@@ -30,12 +30,14 @@ class Engine:
     Attributes:
         gate: While it is not set, models compute.
         n_runs: How often one has begun to.
+        stops: What would end each of these runs.
     """
 
     def __init__(self):
         self.gate = threading.Event()
         self.gate.set()
         self.n_runs = 0
+        self.stops = []
         self.error = None
 
     def facts(self, path, data_key, **_more):
@@ -66,6 +68,7 @@ class Echo:
 
     def run(self, inputs, stop):
         self.engine.n_runs += 1
+        self.engine.stops.append(stop)
         assert self.engine.gate.wait(PATIENCE_S)
         if self.engine.error is not None:
             raise EngineError(self.engine.error)
