@@ -1,6 +1,8 @@
 """What a request for an inference holds of the memory for requests, and when it lets go."""
 
+import asyncio
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from inferonnx.server import endpoints_oip as module
 from inferonnx.server.answers import REPLY_BYTES, SLOW_BYTES
 from inferonnx.server.api import Api
 from inferonnx.tensors import as_tensor
-from serving.running import Server, until
+from serving.running import PATIENCE_S, Server, until
 from serving.simulated import Parts
 
 INFER = "/v2/models/float/infer"
@@ -105,3 +107,24 @@ def test_a_client_that_leaves_is_computed_for_no_more(server):
     server.parts.engine.gate.set()
     until(lambda: not queue.statistics.n_pending)
     assert server.parts.engine.n_runs == len(stops)
+
+
+def test_a_handler_that_is_interrupted_takes_its_work_along():
+    ended = []
+
+    async def work():
+        try:
+            await asyncio.sleep(PATIENCE_S)
+        finally:
+            ended.append(True)
+
+    async def main():
+        call = SimpleNamespace(exchange=SimpleNamespace(gone=asyncio.Event()))
+        handling = asyncio.ensure_future(module.unless_gone(call, work()))
+        await asyncio.sleep(0.01)
+        handling.cancel()
+        await asyncio.wait((handling,))
+        await asyncio.sleep(0)
+        return list(ended)
+
+    assert asyncio.run(main()) == [True]

@@ -607,18 +607,18 @@ def test_a_slow_body_is_answered_and_its_memory_given_back(start, begin, frame):
 
 @pytest.mark.parametrize("frame", ["length", "chunks"])
 def test_who_sends_at_the_least_rate_is_waited_for(start, frame):
-    server = start(grace_s=0.4, bytes_per_s=1000)
-    begin, more, end = post(bytes(2000))[:-2000], bytes(100), b""
+    server = start(grace_s=1, bytes_per_s=1000)
+    begin, more, end = post(bytes(4000))[:-4000], bytes(100), b""
     if frame == "chunks":
         begin, more, end = chunked(end=b""), b"64\r\n" + more + b"\r\n", b"0\r\n\r\n"
     with server.raw() as sock:
         sock.sendall(begin.replace(b"Host: h", b"Host: h\r\nConnection: close"))
-        for _ in range(20):
+        for _ in range(40):
             sock.sendall(more)
             time.sleep(0.05)
         sock.sendall(end)
-        assert answers(everything(sock))[0][2] == bytes(2000)
-    assert server.notes.answers[0][1].n_received == 20 * len(more) + len(end)
+        assert answers(everything(sock))[0][2] == bytes(4000)
+    assert server.notes.answers[0][1].n_received == 40 * len(more) + len(end)
 
 
 @pytest.mark.parametrize("n_more", [0, 100])

@@ -171,10 +171,12 @@ def test_a_model_that_is_not_batched_has_as_many_workers_as_share_a_pass(make):
 
 def test_batching_can_be_switched_off(make):
     world = make(limits=QueueLimits(n_rows=1))
-    world.ask(1)
-    world.ask(2)
+    for n in range(4):
+        world.ask(n)
     world.loop.step(10)
     assert len(world.runs.calls) == 2
+    world.run()
+    assert len(world.runs.calls) == 2  # no worker leaves while there is something to do
 
 
 def test_outputs_that_are_not_by_rows_end_batching_and_workers_share_passes_instead(make):
