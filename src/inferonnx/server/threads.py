@@ -107,6 +107,8 @@ class PassThreads:
 
     def _give_back(self, model: Hashable, executor: Executor) -> None:
         self._n_running[model] -= 1
+        if not self._n_running[model]:
+            del self._n_running[model]  # models come and go
         if executor is self._shared:
             self._n_free += 1
         else:

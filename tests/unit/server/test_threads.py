@@ -98,6 +98,7 @@ def passes():
     yield passes
     passes.loop.settle(seconds=1)
     assert not passes.threads._waiting
+    assert not passes.threads._n_running
     passes.loop.close()
     assert not passes.loop.complaints
 
