@@ -124,9 +124,12 @@ class Served:
 
     def requests(self, path=""):
         """Return the log's lines about requests to a route; the log has to be JSON."""
+        return [line for line in self.events("request") if path in line.get("path", "")]
+
+    def events(self, event):
+        """Return the log's lines about something; the log has to be JSON."""
         found = [json.loads(x) for x in self.log.read_text().splitlines() if x.startswith("{")]
-        asked = [line for line in found if line["event"] == "request"]
-        return [line for line in asked if path in line.get("path", "")]
+        return [line for line in found if line["event"] == event]
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)

@@ -28,6 +28,7 @@ def sealed(key, cnn, tmp_path_factory):
         ),
         "texts": models.seal(models.texts(folder / "texts.onnx"), folder, key, dims={"n": BATCH}),
         "tireless": models.seal(models.tireless(folder / "tireless.onnx"), folder, key),
+        "untiring": models.seal(models.tireless(folder / "untiring.onnx"), folder, key),
         "patient": models.seal(models.patient(folder / "patient.onnx"), folder, key),
         "talkative": models.seal(
             models.talkative(folder / "talkative.onnx"),

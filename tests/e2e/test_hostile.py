@@ -28,6 +28,7 @@ from inferonnx.control.limits import DEFAULT_HANDSHAKE_TIMEOUT_S
 from inferonnx.crypto import Secret, ed25519_public_key, ed25519_sign
 from inferonnx.oip import InferRequest, InferResponse, NamedTensor, encode_infer_response
 from inferonnx.oip import encode_infer_request as encode_rest_request
+from inferonnx.oip.classification import MAX_CLASSES, classify
 from inferonnx.oip.grpc import encode_infer_request
 from inferonnx.sealed import HEADER_BYTES, encode_header, parse_header, verify_header
 from inferonnx.sealed.header import sign_header
@@ -711,6 +712,34 @@ def test_others_are_answered_while_many_strings_are_written(greedy, way):
     said, longest_s = longest_wait(greedy, rest if way == "rest" else by_grpc)
     assert said.endswith(n * b"\1\0\0\x000"), said[:200]
     assert longest_s < alone_s
+
+
+def classes_of(n_classes, n_values):
+    """Return what asks for classes of so many values."""
+    wanted = {"name": "given", "parameters": {"classification": n_classes}}
+    return json.dumps(sizes_of(4, n_values, outputs=[wanted]))
+
+
+@pytest.mark.parametrize("n_classes", [1000, 100_000])
+def test_others_are_answered_while_classes_are_sorted(greedy, n_classes):
+    zeros = as_tensor(np.zeros(MAX_CLASSES, np.float32))
+    begun = time.monotonic()
+    classify(zeros, n_classes, is_batched=False)
+    alone_s = time.monotonic() - begun
+    (found, _, body), longest_s = longest_wait(
+        greedy, lambda: greedy.asked(SWELL, "-d", classes_of(n_classes, MAX_CLASSES))
+    )
+    assert found == 200, body[:200]
+    (given,) = json.loads(body)["outputs"]
+    assert given["data"] == [f"0.000000:{i}" for i in range(n_classes)]
+    assert longest_s < alone_s / 2
+
+
+def test_classes_that_ask_for_more_memory_than_requests_have(greedy):
+    found, _, body = greedy.asked(SWELL, "-d", classes_of(1 << 40, MAX_CLASSES))
+    assert (found, b"than all requests together may hold" in body) == (413, True), body[:200]
+    found, _, body = greedy.asked(SWELL, "-d", classes_of(1, MAX_CLASSES + 1))
+    assert (found, b"too large" in body) == (400, True), body[:200]
 
 
 def test_answers_of_grpc_that_nobody_reads(greedy):

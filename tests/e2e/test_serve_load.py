@@ -1,7 +1,6 @@
 """A server with too much to do, that is to end, and whose clients leave or misbehave."""
 
 import json
-import os
 import signal
 import socket
 import threading
@@ -149,36 +148,61 @@ def test_a_probe_that_would_never_end_keeps_no_other_model_from_being_opened(
     assert served.end() == 0
 
 
-def computed_s(pid):
-    """Return what a process has computed, in seconds of a core."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def n_turning(served):
+    """Return how many threads of a process compute without a pause."""
+    before = computed_ticks(served)
+    time.sleep(0.5)
+    return sum(
+        ticks > before.get(thread, ticks) + 3 for thread, ticks in computed_ticks(served).items()
+    )
+
+
+def computed_ticks(served):
+    """Return what each thread of a process has computed, in the kernel's ticks."""
+    found = {}
+    for path in Path(f"/proc/{served.process.pid}/task").glob("*/stat"):
+        with suppress(OSError):  # it has ended
+            fields = path.read_text(encoding="ascii").rpartition(")")[2].split()
+            found[path.parent.name] = int(fields[11]) + int(fields[12])
+    return found
+
+
+def tire(served, name):
+    """Have a model turn an endless Loop without a node, more often than there are threads."""
+    scalars = (("turns", "INT64", 2**62), ("start", "FP32", 1.0))
+    inputs = [{"name": n, "shape": [], "datatype": d, "data": [x]} for n, d, x in scalars]
+    body = json.dumps({"inputs": inputs}).encode()
+    n_before = n_turning(served)
+    socks = [raw(served) for _ in range(20)]
+    for sock in socks:
+        sock.sendall(request(f"/v2/models/{name}/infer", body))
+    until(lambda: pending(served, name) == 20)
+    # The model is open, and a pass turns its Loop: given up before, none would begin.
+    until(lambda: n_turning(served) > n_before)
+    return socks
+
+
+def answers_of_cnn(served, image, n=3):
+    head = {"Inference-Header-Content-Length": "0"}
+    ask = "/v2/models/cnn/infer", image.tobytes()
+    return [Asker(served, *ask, **head).answered() for _ in range(n)]
+
+
+def told_overdue(served):
+    return {line["model"] for line in served.events("pass_overdue")}
 
 
 def test_a_pass_that_nothing_ends_holds_its_model_alone(start, image):
     """A Loop without a node looks at nothing between its turns."""
     served = start("tireless", "cnn", options=("--allow-anonymous-infer", "--log-format", "json"))
-    scalars = (("turns", "INT64", 2**62), ("start", "FP32", 1.0))
-    inputs = [{"name": n, "shape": [], "datatype": d, "data": [x]} for n, d, x in scalars]
-    body = json.dumps({"inputs": inputs}).encode()
-    socks = [raw(served) for _ in range(20)]  # more than there are threads
-    for sock in socks:
-        sock.sendall(request("/v2/models/tireless/infer", body))
-    until(lambda: pending(served, "tireless") == 20)
-    # The model is open, and a pass turns its Loop: given up before, none would begin.
-    busy_s = computed_s(served.process.pid)
-    until(lambda: computed_s(served.process.pid) > busy_s + 0.5)
-    for sock in socks:
+    for sock in tire(served, "tireless"):
         sock.close()
-    head = {"Inference-Header-Content-Length": "0"}
-    ask = "/v2/models/cnn/infer", image.tobytes()
-    assert [Asker(served, *ask, **head).answered() for _ in range(3)] == [200] * 3
+    assert answers_of_cnn(served, image) == [200] * 3
     unloading = Asker(
         served, "/v2/repository/models/tireless/unload", b"{}", **served.bearer("manage")
     )
-    until(lambda: "pass_overdue" in served.log.read_text())
-    assert '"model":"tireless"' in served.log.read_text().replace(" ", "")
-    assert Asker(served, *ask, **head).answered() == 200
+    until(lambda: told_overdue(served) == {"tireless"})
+    assert answers_of_cnn(served, image) == [200] * 3
     served.terminate()
     until(lambda: refuses(served))
     assert served.process.poll() is None
@@ -187,6 +211,24 @@ def test_a_pass_that_nothing_ends_holds_its_model_alone(start, image):
     assert served.process.wait(PATIENCE_S) == 130
     assert time.monotonic() - began < 0.5
     assert unloading.answered() == 0
+
+
+def test_two_models_with_passes_that_nothing_ends_keep_no_third_from_answering(start, image):
+    served = start(
+        *("tireless", "untiring", "cnn"),
+        options=("--allow-anonymous-infer", "--log-format", "json"),
+        settings="drain_timeout_s = 1\n",
+    )
+    names = {"tireless", "untiring"}
+    socks = [sock for name in names for sock in tire(served, name)]
+    assert answers_of_cnn(served, image) == [200] * 3  # while their clients wait
+    assert served.status("Threads") < 24
+    for sock in socks:
+        sock.close()
+    until(lambda: told_overdue(served) == names)
+    assert answers_of_cnn(served, image) == [200] * 3
+    assert served.end() == 0
+    assert "drain_timeout" in served.log.read_text()
 
 
 def requests_hold(served):

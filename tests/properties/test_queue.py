@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from inferonnx.errors import BusyError, InferonnxError, ModelError, TensorError
 from inferonnx.server.pool import Pool
 from inferonnx.server.scheduler import ModelQueue, QueueLimits
+from inferonnx.server.threads import PassThreads
 from sim.models import DoublingOpener, facts, new_key, numbers
 from sim.stepping import SteppingExecutor, SteppingLoop
 
@@ -73,12 +74,19 @@ class QueueMachine(RuleBasedStateMachine):
             assert not request.gone, "computed for nobody"
             assert not request.task.cancelling(), "computed for who has left"
 
+    def one_more(self):
+        """Return a thread whose calls the rules end like those of the others."""
+        thread = SteppingExecutor(self.check_begin)
+        thread.calls = self.runs.calls
+        return thread
+
     @initialize(total=st.sampled_from([100, 120]))
     def unlock(self, total):
         """Begin with memory for one model or for both."""
         self.opener.total = total
         self.pool = Pool(self.opener, total_bytes=total, concurrency=2)
-        self.queues = {m: ModelQueue(self.pool, m, LIMITS, self.runs) for m in MODELS}
+        threads = PassThreads(self.runs, n_shared=1, extra=self.one_more)
+        self.queues = {m: ModelQueue(self.pool, m, LIMITS, threads) for m in MODELS}
         for model in MODELS:
             self.loop.create_task(self.pool.admit(model, model[0], new_key()))
         self.loop.settle(seconds=1)

@@ -19,6 +19,7 @@ from inferonnx.server.pool import Pool
 from inferonnx.server.ports import ModelFacts, Residency
 from inferonnx.server.scheduler import QueueLimits
 from inferonnx.server.stored import StoredModel
+from inferonnx.server.threads import PassThreads
 from inferonnx.sizes import MIB
 from serving.running import PATIENCE_S
 
@@ -29,12 +30,14 @@ class Engine:
     Attributes:
         gate: While it is not set, models compute.
         n_runs: How often one has begun to.
+        stops: What would end each of these runs.
     """
 
     def __init__(self):
         self.gate = threading.Event()
         self.gate.set()
         self.n_runs = 0
+        self.stops = []
         self.error = None
 
     def facts(self, path, data_key, **_more):
@@ -65,6 +68,7 @@ class Echo:
 
     def run(self, inputs, stop):
         self.engine.n_runs += 1
+        self.engine.stops.append(stop)
         assert self.engine.gate.wait(PATIENCE_S)
         if self.engine.error is not None:
             raise EngineError(self.engine.error)
@@ -85,7 +89,7 @@ class Parts:
         self.threads = ThreadPoolExecutor(4)
         self.pool = Pool(self.engine, total_bytes=64 * MIB, concurrency=2)
         limits = QueueLimits(n_waiting=queue)
-        self.models = Models(self.pool, limits, self.threads)
+        self.models = Models(self.pool, limits, PassThreads(self.threads, n_shared=4))
         self.ledger = Ledger(ledger_bytes)
         self.context = Context(
             config=ServerConfig(models="nowhere", **{"allow_anonymous_infer": True, **config}),

@@ -6,7 +6,13 @@ serves gRPC imports. docs/protocol.md says what is served and where it differs f
 
 from __future__ import annotations
 
-from inferonnx.oip.checks import check_request, make_response, parse_model_version, resolve_raw
+from inferonnx.oip.checks import (
+    check_request,
+    classes_cost,
+    make_response,
+    parse_model_version,
+    resolve_raw,
+)
 from inferonnx.oip.datatypes import DATATYPES, datatype_of, encode_raw, parse_raw
 from inferonnx.oip.errors import (
     ERRORS,
@@ -137,6 +143,7 @@ __all__ = [
     "as_oip_error",
     "check_request",
     "check_settings",
+    "classes_cost",
     "datatype_of",
     "encode_document",
     "encode_error",

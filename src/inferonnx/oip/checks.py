@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inferonnx.oip.classification import check_classifiable, classify
+from inferonnx.oip.classification import ClassCost, check_classifiable, class_cost, classify
 from inferonnx.oip.datatypes import datatype_of, parse_raw
 from inferonnx.oip.errors import InvalidRequestError, shown
 from inferonnx.oip.requests import Allowance, InferRequest, InferResponse, NamedTensor
@@ -13,9 +13,9 @@ from inferonnx.tensors import TEXT_ERRORS, DType, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from inferonnx.oip.requests import RawRequest
+    from inferonnx.oip.requests import RawRequest, WantedOutput
     from inferonnx.oip.signature import ModelSignature, TensorSpec
 
 _MAX_VERSION = 2**63 - 1
@@ -124,21 +124,44 @@ def make_response(
     Raises:
         InvalidRequestError: Classes are asked for of too many values.
     """
-    is_batched = signature.max_batch_size > 0 or signature.has_free_batch
     outputs = []
-    for spec, tensor in zip(signature.outputs, tensors, strict=True):
-        wanted = request.output(spec.name)
-        if wanted is None:
-            continue
+    for wanted, tensor in _wanted(request, signature, tensors):
         if wanted.classification:
+            is_batched = _is_batched(signature)
             tensor = classify(tensor, wanted.classification, is_batched=is_batched)  # noqa: PLW2901
-        outputs.append(NamedTensor(name=spec.name, tensor=tensor))
+        outputs.append(NamedTensor(name=wanted.name, tensor=tensor))
     return InferResponse(
         model_name=request.model_name,
         model_version=model_version,
         id=request.id,
         outputs=tuple(outputs),
     )
+
+
+def classes_cost(
+    request: InferRequest, signature: ModelSignature, tensors: Sequence[Tensor]
+) -> ClassCost:
+    """Return what `make_response` takes for classes, by the same arguments and errors."""
+    costs = [
+        class_cost(tensor, wanted.classification, is_batched=_is_batched(signature))
+        for wanted, tensor in _wanted(request, signature, tensors)
+        if wanted.classification
+    ]
+    return ClassCost(sum(cost.n_values for cost in costs), sum(cost.n_bytes for cost in costs))
+
+
+def _wanted(
+    request: InferRequest, signature: ModelSignature, tensors: Sequence[Tensor]
+) -> Iterator[tuple[WantedOutput, Tensor]]:
+    """Give the outputs that were asked for, in the model's order, and how."""
+    for spec, tensor in zip(signature.outputs, tensors, strict=True):
+        wanted = request.output(spec.name)
+        if wanted is not None:
+            yield wanted, tensor
+
+
+def _is_batched(signature: ModelSignature) -> bool:
+    return signature.max_batch_size > 0 or signature.has_free_batch
 
 
 def _check_outputs(

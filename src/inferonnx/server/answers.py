@@ -6,21 +6,33 @@ what is done and said between is here, once.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import ModelNotReadyError
-from inferonnx.oip import UnsupportedError, check_request, make_response, parse_model_version
+from inferonnx.oip import (
+    UnsupportedError,
+    check_request,
+    classes_cost,
+    make_response,
+    parse_model_version,
+)
 from inferonnx.oip import messages as documents
+from inferonnx.server.bodies import grow
 from inferonnx.server.models import READY
+from inferonnx.server.threads import in_thread
 from inferonnx.sizes import KIB
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from inferonnx.oip import InferRequest, InferResponse, ModelSignature
     from inferonnx.oip.messages import Document
     from inferonnx.server.context import Context
     from inferonnx.server.models import ModelView
+    from inferonnx.server.ports import Reservation
+    from inferonnx.tensors import Tensor
 
 REPLY_BYTES = 64 * KIB
 """Reserved with each request for its reply; what is beyond is reserved when it is there."""
@@ -29,6 +41,9 @@ SLOW_BYTES = 128 * KIB
 """JSON beyond this is parsed, and JSON and strings are written, in a thread: sixteen million
 numbers, 2.7 s to write, would hold up all other connections so long; so much takes a
 millisecond or two."""
+
+SLOW_VALUES = 4096
+"""More than so many are classified in a thread; so many take a millisecond or two."""
 
 NAME = "inferonnx"
 
@@ -41,9 +56,16 @@ class Target(NamedTuple):
 
 
 class Inferred(NamedTuple):
-    """An answer, and the time that the engine took for it."""
+    """An answer.
+
+    Attributes:
+        response: All but its form.
+        class_bytes: What its classes hold of the reservation.
+        engine_s: How long the engine took.
+    """
 
     response: InferResponse
+    class_bytes: int
     engine_s: float
 
 
@@ -148,25 +170,48 @@ class Answers:
         return settings
 
     async def infer(
-        self, target: Target, request: InferRequest, *, is_json: bool = True
+        self,
+        target: Target,
+        request: InferRequest,
+        reservation: Reservation,
+        *,
+        is_json: bool = True,
     ) -> Inferred:
         """Compute an answer; cancelled, it is not computed any more.
 
         Args:
             target: Who computes.
             request: Well formed.
+            reservation: Of the request; it grows by what its classes take.
             is_json: As `oip.check_request` has it.
 
         Raises:
             OipError: The model does not take the request.
             InferonnxError: It has no place, no time, or fails.
+            HttpError: 413, 503: there is no memory for classes.
         """
         inputs = check_request(request, target.signature, is_json=is_json)
         timeout_s = request.timeout_us / 1e6 or self._context.config.request_timeout_s
         answer = await target.view.queue.infer(inputs, timeout_s=timeout_s)
-        version = str(target.view.stored.version)
-        response = make_response(request, target.signature, answer.outputs, model_version=version)
-        return Inferred(response, answer.timing.infer_ns / 1e9)
+        engine_s = answer.timing.infer_ns / 1e9
+        return await _answered(target, request, answer.outputs, reservation, engine_s)
+
+
+async def _answered(
+    target: Target,
+    request: InferRequest,
+    outputs: Sequence[Tensor],
+    reservation: Reservation,
+    engine_s: float,
+) -> Inferred:
+    """Return the answer that outputs are; what takes long is made in a thread, and counted."""
+    version = str(target.view.stored.version)
+    make = partial(make_response, request, target.signature, outputs, model_version=version)
+    cost = classes_cost(request, target.signature, outputs)
+    if cost.n_values <= SLOW_VALUES:
+        return Inferred(make(), 0, engine_s)
+    grow(reservation, cost.n_bytes)
+    return Inferred(await in_thread(None, make), cost.n_bytes, engine_s)
 
 
 def shared_memory_refused() -> UnsupportedError:

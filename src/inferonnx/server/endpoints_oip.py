@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
     from inferonnx.oip import InferRequest
     from inferonnx.server.context import Call, Context
+    from inferonnx.server.exchange import Exchange
     from inferonnx.server.messages import Reply
     from inferonnx.server.models import ModelView
+    from inferonnx.server.ports import Reservation
 
     T = TypeVar("T")
 
@@ -117,19 +119,20 @@ class OipEndpoints:
         request = await self._parsed(call, view, body, header_length)
         if isinstance(request, RawRequest):
             request = resolve_raw(request, target.signature)
-        inferred = await unless_gone(call, self._answers.infer(target, request))
+        reservation = _reservation(exchange)
+        inferred = await unless_gone(call, self._answers.infer(target, request, reservation))
         exchange.figures.engine_s = inferred.engine_s
         request = replace(request, inputs=())
         del body  # nobody looks at it or the inputs while the reply is written
-        return await write_reply(exchange, request, inferred.response)
+        accept = exchange.head.headers.get("accept-encoding", "")
+        return await write_reply(reservation, request, inferred, accept_encoding=accept)
 
     async def _parsed(
         self, call: Call, view: ModelView, body: memoryview, header_length: int | None
     ) -> InferRequest | RawRequest:
         json_bytes = len(body) if header_length is None else header_length
         cost = JSON_COST * json_bytes + REPLY_BYTES
-        reservation = call.exchange.reservation
-        assert reservation is not None  # noqa: S101 - read_body made it
+        reservation = _reservation(call.exchange)
         beside = reservation.n_bytes - len(body)
         if cost > beside:
             grow(reservation, cost - beside)
@@ -255,3 +258,9 @@ def _named(call: Call) -> tuple[str, str]:
     if text and not (text.isascii() and text.isdigit()):
         raise unknown_model(call.segments["name"], text)  # Triton's path takes digits alone
     return call.segments["name"], text
+
+
+def _reservation(exchange: Exchange) -> Reservation:
+    """Return what `read_body` has reserved."""
+    assert exchange.reservation is not None  # noqa: S101
+    return exchange.reservation

@@ -86,16 +86,14 @@ class Exchange:
         """
         limit = self._limits.body_bytes if limit_bytes is None else limit_bytes
         coding = request_coding(self.head.headers.get("content-encoding", ""))
-        length = self._incoming.length
-        if length is not None and length > limit:
-            raise too_large(limit)
+        self._check_length(limit)
+        length = None if coding else self._incoming.length
         self._incoming.pace.most_s = self._limits.grace_s
         self._incoming.pace.total_s = self._limits.body_s
         n_came = await self._incoming.begun()
-        is_whole = length is not None and not coding
-        most = length if length is not None and not coding else limit
-        promised = most if is_whole else min(FIRST_BYTES, most)
-        n_held = first_bytes(promised, n_came if is_whole else 1)
+        most = limit if length is None else length
+        promised = min(FIRST_BYTES, limit) if length is None else length
+        n_held = first_bytes(promised, 1 if length is None else n_came)
         body = Body(
             await self.reserve(ledger, promised + beside_bytes, at_once=n_held),
             most_bytes=most,
@@ -104,13 +102,13 @@ class Exchange:
             head_bytes=head_bytes,
             admission_s=self._limits.admission_s,
         )
-        if is_whole:
-            await self._fill(body)
-        else:
+        if length is None:
             await self._append(body, coding)
+        else:
+            await self._fill(body)
         await body.hold_rest()
         self._note_received()
-        return body.memory if is_whole else body.memory[: body.n_bytes]
+        return body.memory if length is not None else body.memory[: body.n_bytes]
 
     async def reserve(
         self, ledger: Ledger, n_bytes: int, *, at_once: int | None = None
@@ -143,8 +141,7 @@ class Exchange:
         limit = self._limits.upload_bytes if limit_bytes is None else limit_bytes
         if request_coding(self.head.headers.get("content-encoding", "")):
             raise HttpError(501, "a compressed body can't be streamed")
-        if self._incoming.length is not None and self._incoming.length > limit:
-            raise too_large(limit)
+        self._check_length(limit)
         async for view in self._incoming.stream(limit):
             yield view
         self._note_received()
@@ -153,6 +150,11 @@ class Exchange:
         """Give the reserved memory back; again does nothing."""
         if self.reservation is not None:
             self.reservation.release()
+
+    def _check_length(self, limit_bytes: int) -> None:
+        """Refuse a body by what it says of itself, before it is sent."""
+        if self._incoming.length is not None and self._incoming.length > limit_bytes:
+            raise too_large(limit_bytes)
 
     async def _fill(self, body: Body) -> None:
         """Read a body of known length."""

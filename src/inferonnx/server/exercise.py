@@ -76,9 +76,8 @@ async def exercise(
         _code()
         asyncio.run_coroutine_threadsafe(started.wait(), loop).result(PATIENCE_S)
 
-    work = [loop.run_in_executor(threads, occupy) for _ in range(n_threads)]
-    await started.wait()
-    await asyncio.gather(*work)
+    work = (loop.run_in_executor(threads, occupy) for _ in range(n_threads))
+    await asyncio.gather(started.wait(), *work)  # who fails is not waited for at the barrier
 
 
 def _ask(sock: socket.socket, certificate_pem: bytes) -> None:

@@ -17,11 +17,14 @@ from inferonnx.server.messages import HttpError
 from inferonnx.server.peer import ClientGoneError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
+    from typing import TypeVar
 
     from inferonnx.server.connection import Connection
     from inferonnx.server.limits import HttpLimits
     from inferonnx.server.messages import Head
+
+    T = TypeVar("T")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -88,7 +91,7 @@ class Incoming:
         self._loop = asyncio.get_running_loop()
         self._left = self.length
         expects = head.headers.get("expect", "").lower() == "100-continue"
-        self._waits_for_continue = expects and head.version == "1.1" and self.length != 0
+        self._waits_for_continue = expects and head.version == "1.1"
 
     @property
     def is_read(self) -> bool:
@@ -113,19 +116,11 @@ class Incoming:
         if self.is_read:
             return 0
         self._go_on()
-        asked_s = self._loop.time()
-        try:
-            n_there = await self._connection.arrival(timeout_s=self.pace.left_s)
-        except TimeoutError as error:
-            raise _too_slow() from error
-        if not n_there:
-            raise ClientGoneError
-        self.pace.note(0, self._loop.time() - asked_s)
-        return n_there
+        return await self._awaited(self._connection.arrival(timeout_s=self.pace.left_s))
 
     async def discard(self) -> None:
-        """Read what is left, and forget it."""
-        async for _ in self.stream(self._limits.upload_bytes):
+        """Read what is left of a body of known length, and forget it."""
+        async for _ in self._rest():
             pass
 
     async def fill(self, memory: memoryview) -> None:
@@ -153,9 +148,8 @@ class Incoming:
             async for view in self._chunks(limit_bytes, n_chunks):
                 yield view
         else:
-            memory = allocate(min(self._left or 0, RECEIVE_BYTES))
-            while self._left:
-                yield memory[: await self._receive(memory)]
+            async for view in self._rest():
+                yield view
 
     def _go_on(self) -> None:
         """Ask for the body, if the client waits to be asked."""
@@ -165,16 +159,16 @@ class Incoming:
 
     async def _receive(self, memory: memoryview) -> int:
         self._go_on()
-        asked_s = self._loop.time()
-        try:
-            n = await self._connection.read_into(memory[: self._left], timeout_s=self.pace.left_s)
-        except TimeoutError as error:
-            raise _too_slow() from error
-        if not n:
-            raise ClientGoneError
-        self.pace.note(n, self._loop.time() - asked_s)
+        place, timeout_s = memory[: self._left], self.pace.left_s
+        n = await self._awaited(self._connection.read_into(place, timeout_s=timeout_s))
+        self.pace.note(n, 0)
         self._left = (self._left or 0) - n
         return n
+
+    async def _rest(self) -> AsyncIterator[memoryview]:
+        memory = allocate(min(self._left or 0, RECEIVE_BYTES))
+        while self._left:
+            yield memory[: await self._receive(memory)]
 
     async def _chunks(self, limit_bytes: int, most_chunks: int | None) -> AsyncIterator[memoryview]:
         self._go_on()
@@ -182,22 +176,21 @@ class Incoming:
             limit_bytes=limit_bytes, n_chunks=most_chunks, line_bytes=self._limits.head_bytes
         )
         while not chunks.is_over:
-            for part in chunks.parts(await self._more()):
+            data = await self._awaited(self._connection.read(timeout_s=self.pace.left_s))
+            self.pace.note(len(data), 0)
+            for part in chunks.parts(data):
                 yield part
         self._connection.unread(chunks.behind)
         self._left = 0
 
-    async def _more(self) -> bytes:
+    async def _awaited(self, coming: Awaitable[T]) -> T:
+        """Return what comes of the client, whose wait for it counts; nothing is its end."""
         asked_s = self._loop.time()
         try:
-            data = await self._connection.read(timeout_s=self.pace.left_s)
+            came = await coming
         except TimeoutError as error:
-            raise _too_slow() from error
-        if not data:
+            raise HttpError(408, "the request's body came too slowly", close=True) from error
+        if not came:
             raise ClientGoneError
-        self.pace.note(len(data), self._loop.time() - asked_s)
-        return data
-
-
-def _too_slow() -> HttpError:
-    return HttpError(408, "the request's body came too slowly", close=True)
+        self.pace.note(0, self._loop.time() - asked_s)
+        return came

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import DeadlineError, InferonnxError
@@ -14,6 +14,7 @@ from inferonnx.server.threads import wait_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from inferonnx.server.statistics import Timing
     from inferonnx.tensors import Tensor
@@ -88,8 +89,7 @@ class Job:
         """Note that its inputs are in use from now on: it can't expire any more."""
         self._stop_timer()
         self.started_ns = time.perf_counter_ns()
-        if self._released is None:
-            self._released = self._done.get_loop().create_future()
+        self._released = self._done.get_loop().create_future()
 
     def release(self) -> None:
         """Note that its inputs are not in use any more."""
@@ -124,27 +124,25 @@ class Job:
 
 
 @contextmanager
-def given_up(jobs: Sequence[Job], *, overdue: Callable[[], None] | None = None) -> Iterator[Stop]:
+def given_up(
+    jobs: Sequence[Job], *, overdue: Callable[[], AbstractContextManager[None]]
+) -> Iterator[Stop]:
     """Give what is set when none of the jobs is awaited any more.
 
-    `overdue` is called where they go on for `OVERDUE_S` after that.
+    Where they go on for `OVERDUE_S` after that, `overdue` is entered until they end.
     """
     stop = Stop()
-    timers: list[asyncio.TimerHandle] = []
+    with ExitStack() as until_over:
 
-    def look(_: object) -> None:
-        if any(job.is_awaited for job in jobs) or stop.is_set:
-            return
-        stop.set()
-        if overdue is not None:
-            timers.append(asyncio.get_running_loop().call_later(OVERDUE_S, overdue))
+        def look(_: object) -> None:
+            if any(job.is_awaited for job in jobs) or stop.is_set:
+                return
+            stop.set()
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(OVERDUE_S, lambda: until_over.enter_context(overdue()))
+            until_over.callback(timer.cancel)
 
-    for job in jobs:
-        job.watch(look)
-    try:
-        yield stop
-    finally:
         for job in jobs:
-            job.unwatch(look)
-        for timer in timers:
-            timer.cancel()
+            job.watch(look)
+            until_over.callback(job.unwatch, look)
+        yield stop

@@ -169,7 +169,6 @@ class Ledger:
         Raises:
             UsageError: There never will be so much: it is more than the total.
         """
-        _check(n_bytes)
         if n_bytes > self.total_bytes:
             raise UsageError(
                 f"the request takes {format_size(n_bytes)}, and all requests together may "

@@ -25,13 +25,13 @@ from inferonnx.server.scheduler import ModelQueue, QueueLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from concurrent.futures import Executor
 
     from inferonnx.crypto import Secret
     from inferonnx.oip import ModelSignature
     from inferonnx.server.pool import Pool, PoolEntry
     from inferonnx.server.ports import ModelFacts
     from inferonnx.server.stored import StoredModel
+    from inferonnx.server.threads import PassThreads
 
 READY, LOCKED, UNAVAILABLE = "ready", "locked", "unavailable"
 
@@ -78,9 +78,9 @@ class Models:
         self,
         pool: Pool,
         limits: QueueLimits,
-        threads: Executor,
+        threads: PassThreads,
         *,
-        overdue: Callable[[str, int], None] | None = None,
+        overdue: Callable[[str, int], None] = lambda _name, _version: None,
     ) -> None:
         """Begin with none.
 
@@ -97,8 +97,10 @@ class Models:
     def add(self, stored: StoredModel) -> None:
         """Take a version in; it is locked, unless it has a problem."""
         model = (stored.name, stored.version)
-        overdue = partial(self._overdue, *model) if self._overdue is not None else None
-        queue = ModelQueue(self._pool, model, self._limits, self._threads, overdue=overdue)
+        queue = ModelQueue(
+            *(self._pool, model, self._limits, self._threads),
+            overdue=partial(self._overdue, *model),
+        )
         self._versions.setdefault(stored.name, {})[stored.version] = _Version(stored, queue)
 
     async def remove(self, name: str, version: int) -> None:

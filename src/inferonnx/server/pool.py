@@ -4,7 +4,8 @@ Rules of this file. An unlocked model keeps its data key until it is withdrawn; 
 session comes and goes. Each open model holds a share (`server.shares`). Who needs room
 takes it from models that nobody uses, the one used longest ago first, and from one in
 use when there is no other: it takes no new users then, and is closed when it has none,
-so that constant use can't keep others out. Who waited for a model uses it from the
+so that constant use can't keep others out. One with a user who may never leave (`overdue`)
+is not waited for. Who waited for a model uses it from the
 moment that it is open, so that the next in turn can't take it away unused. Models are
 opened and closed one after another, in the order in which they were asked for.
 
@@ -14,18 +15,18 @@ All state belongs to the event loop's thread; only the opener's calls run in thr
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from inferonnx.errors import InferonnxError, ModelNotReadyError, UnavailableError
+from inferonnx.errors import BusyError, InferonnxError, ModelNotReadyError, UnavailableError
 from inferonnx.server.shares import Shares
 from inferonnx.server.slots import Slot, first_to_go
 from inferonnx.server.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from inferonnx.crypto import Secret
     from inferonnx.server.ports import ModelFacts, Opener, OpenModel, Residency
@@ -207,6 +208,17 @@ class Pool:
         finally:
             self._leave(slot)
 
+    @contextmanager
+    def overdue(self, model: ModelId) -> Iterator[None]:
+        """Count one who uses a model as one who may never leave."""
+        slot = self._slots[model]
+        slot.n_overdue += 1
+        slot.changed.set()
+        try:
+            yield
+        finally:
+            slot.n_overdue -= 1
+
     async def _join(self, slot: Slot) -> OpenModel:
         """Become a user of the model as soon as it is open and takes users."""
         if slot.withdrawn:
@@ -237,7 +249,7 @@ class Pool:
         slot.n_users -= 1
         slot.last_used = next(self._uses)
         if not slot.n_users:
-            slot.unused.set()
+            slot.changed.set()
 
     def _start(
         self, work: Coroutine[None, None, None], over: Callable[[asyncio.Task[None]], None]
@@ -326,10 +338,12 @@ class Pool:
         """Close others until a model's least is free, as long as somebody waits for it."""
         while slot.is_wanted and self._shares.free(slot) < slot.facts.least_bytes:
             victim = first_to_go(self._slots.values())
+            if victim is None:
+                raise BusyError("models whose passes do not end hold the memory of this one")
             victim.leaving = True
             try:
-                await victim.until_unused()
-                if slot.is_wanted:
+                await victim.until_settled()
+                if slot.is_wanted and not victim.n_users:
                     await self._close(victim)
             finally:
                 victim.leaving = victim.withdrawn

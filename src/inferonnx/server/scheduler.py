@@ -20,6 +20,7 @@ import asyncio
 import time
 import weakref
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from inferonnx.errors import BusyError, DeadlineError, InferonnxError, ModelNotReadyError
@@ -29,11 +30,12 @@ from inferonnx.server.statistics import Failure, ModelStatistics, Timing
 from inferonnx.server.threads import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor
 
     from inferonnx.server.pool import ModelId, Pool
     from inferonnx.server.ports import OpenModel
+    from inferonnx.server.threads import PassThreads
     from inferonnx.tensors import Tensor
 
 MAX_RETRY_AFTER_S = 60
@@ -65,12 +67,12 @@ class ModelQueue:
         pool: Pool,
         model: ModelId,
         limits: QueueLimits,
-        threads: Executor,
+        threads: PassThreads,
         *,
-        overdue: Callable[[], None] | None = None,
+        overdue: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin with nothing to do; `overdue` is told of runs that don't end when given up."""
-        self._overdue = overdue
+        self._tell_overdue = overdue
         self.statistics = ModelStatistics()
         self._pool, self._model, self._limits, self._threads = pool, model, limits, threads
         self._jobs: deque[Job] = deque()
@@ -166,8 +168,9 @@ class ModelQueue:
         try:
             async with self._pool.lease(self._model) as model:
                 await self._gather(n_joined)
-                jobs = self._take(model)
-                await self._run(model, jobs)
+                async with self._threads.thread(self._model) as thread:
+                    jobs = self._take(model)
+                    await self._run(model, jobs, thread)
                 return len(jobs)
         except InferonnxError as error:
             # The model can't be had: whoever waits for it now is told so.
@@ -219,15 +222,15 @@ class ModelQueue:
         except Exception:
             return False  # if it is the request's fault, its own run says so to it alone
 
-    async def _run(self, model: OpenModel, jobs: Sequence[Job]) -> None:
+    async def _run(self, model: OpenModel, jobs: Sequence[Job], thread: Executor) -> None:
         """Compute requests and answer all of them: together, or else one by one."""
         began = time.perf_counter()
         try:
-            if len(jobs) > 1 and await self._together(model, jobs):
+            if len(jobs) > 1 and await self._together(model, jobs, thread):
                 return
             for job in jobs:
                 if job.is_awaited:
-                    await self._alone(model, job)
+                    await self._alone(model, job, thread)
                 job.release()
         finally:
             # Nothing is left over but when the worker is cancelled.
@@ -238,10 +241,10 @@ class ModelQueue:
                 newest = (time.perf_counter() - began) / len(jobs) - self._request_s
                 self._request_s += newest * (PACE_WEIGHT if self._request_s else 1)
 
-    async def _together(self, model: OpenModel, jobs: Sequence[Job]) -> bool:
+    async def _together(self, model: OpenModel, jobs: Sequence[Job], thread: Executor) -> bool:
         """Compute requests as one batch; tell whether they are answered."""
         try:
-            outputs, timing = await self._compute(model, jobs)
+            outputs, timing = await self._compute(model, jobs, thread)
             start = time.perf_counter_ns()
             parts = split(outputs, [job.rows for job in jobs])
         except Exception:
@@ -254,23 +257,32 @@ class ModelQueue:
         self._settle(model, jobs, parts, timing._replace(output_ns=time.perf_counter_ns() - start))
         return True
 
-    async def _alone(self, model: OpenModel, job: Job) -> None:
+    async def _alone(self, model: OpenModel, job: Job, thread: Executor) -> None:
         job.begin()
         try:
-            outputs, timing = await self._compute(model, [job])
+            outputs, timing = await self._compute(model, [job], thread)
             self._settle(model, [job], [outputs], timing)
         except Exception as error:
             job.fail(error)
 
-    async def _compute(self, model: OpenModel, jobs: Sequence[Job]) -> tuple[list[Tensor], Timing]:
+    async def _compute(
+        self, model: OpenModel, jobs: Sequence[Job], thread: Executor
+    ) -> tuple[list[Tensor], Timing]:
         start = time.perf_counter_ns()
         inputs = join([job.inputs for job in jobs])
         joined = time.perf_counter_ns()
         with given_up(jobs, overdue=self._overdue) as stop:
-            outputs = await in_thread(self._threads, model.run, inputs, stop)
+            outputs = await in_thread(thread, model.run, inputs, stop)
         computed = time.perf_counter_ns()
         n_rows = sum(job.rows for job in jobs)
         return outputs, Timing(0, joined - start, computed - joined, 0, n_rows)
+
+    @contextmanager
+    def _overdue(self) -> Iterator[None]:
+        """Tell of a run that may never end, and have nobody wait for its model's memory."""
+        self._tell_overdue()
+        with self._pool.overdue(self._model):
+            yield
 
     def _settle(
         self,

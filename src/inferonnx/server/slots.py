@@ -28,7 +28,8 @@ class Slot:
         self.pass_bytes = 0  # part of it
         self.load_s = 0.0
         self.n_users = 0
-        self.unused = asyncio.Event()
+        self.n_overdue = 0  # of these: who may never leave
+        self.changed = asyncio.Event()  # either, so that somebody may wait no more
         self.last_used = 0
         self.leaving = False  # takes no new users
         self.withdrawn = False
@@ -53,8 +54,16 @@ class Slot:
     async def until_unused(self) -> None:
         """Return when nobody uses it."""
         while self.n_users:
-            self.unused.clear()
-            await self.unused.wait()
+            await self._change()
+
+    async def until_settled(self) -> None:
+        """Return when nobody uses it, or somebody may do so for ever."""
+        while self.n_users and not self.n_overdue:
+            await self._change()
+
+    async def _change(self) -> None:
+        self.changed.clear()
+        await self.changed.wait()
 
 
 def free_for(slot: Slot, slots: Iterable[Slot], *, total_bytes: int, arena_bytes: int) -> int:
@@ -101,12 +110,14 @@ def is_worth_more(slot: Slot, share_bytes: int) -> bool:
     return more > 0 and 4 * more >= slot.facts.full_bytes
 
 
-def first_to_go(slots: Iterable[Slot]) -> Slot:
+def first_to_go(slots: Iterable[Slot]) -> Slot | None:
     """Return the open model that gives its memory up first, when others need room.
 
-    One that leaves anyway, then one that nobody uses, then the one used longest ago.
+    One that leaves anyway, then one that nobody uses, then the one used longest ago; none
+    where all are used by somebody who may never leave.
     """
     return min(
-        (slot for slot in slots if slot.model is not None),
+        (slot for slot in slots if slot.model is not None and not slot.n_overdue),
         key=lambda s: (not s.withdrawn, s.n_users > 0, s.last_used),
+        default=None,
     )

@@ -1,13 +1,16 @@
-"""Blocking calls in threads, from the event loop."""
+"""Blocking calls in threads, from the event loop, and how many of them compute passes."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Hashable
     from concurrent.futures import Executor
     from typing import ParamSpec
 
@@ -50,3 +53,64 @@ async def wait_out(future: asyncio.Future[T]) -> None:
         if not future.cancelled():
             future.exception()  # seen, so that asyncio does not report it as lost
         raise cancelled
+
+
+class PassThreads:
+    """Threads that compute passes: some for all models, and one more for a model that has none.
+
+    So a model whose passes take long, or never end, keeps no other from being computed.
+    """
+
+    def __init__(
+        self, shared: Executor, *, n_shared: int, extra: Callable[[], Executor] | None = None
+    ) -> None:
+        """Begin with all free.
+
+        Args:
+            shared: Threads for all models.
+            n_shared: How many these are.
+            extra: Makes one more, which ends with its pass.
+        """
+        self._shared, self._n_free = shared, n_shared
+        self._extra = extra or partial(ThreadPoolExecutor, 1, "inferonnx-pass")
+        self._n_running: Counter[Hashable] = Counter()
+        self._waiting: list[tuple[Hashable, asyncio.Future[Executor]]] = []
+
+    @asynccontextmanager
+    async def thread(self, model: Hashable) -> AsyncIterator[Executor]:
+        """Give a thread for passes of `model`, one at a time, as soon as there is one."""
+        turn: asyncio.Future[Executor] = asyncio.get_running_loop().create_future()
+        self._waiting.append((model, turn))
+        self._grant()
+        try:
+            yield await turn
+        finally:
+            if turn.cancelled():
+                self._waiting.remove((model, turn))
+            else:
+                self._give_back(model, turn.result())
+
+    def _grant(self) -> None:
+        for model, turn in tuple(self._waiting):
+            if turn.done():
+                continue  # cancelled, and on its way to leave
+            if self._n_free:
+                self._n_free -= 1
+                executor = self._shared
+            elif not self._n_running[model]:
+                executor = self._extra()
+            else:
+                continue
+            self._waiting.remove((model, turn))
+            self._n_running[model] += 1
+            turn.set_result(executor)
+
+    def _give_back(self, model: Hashable, executor: Executor) -> None:
+        self._n_running[model] -= 1
+        if not self._n_running[model]:
+            del self._n_running[model]  # models come and go
+        if executor is self._shared:
+            self._n_free += 1
+        else:
+            executor.shutdown(wait=False)
+        self._grant()

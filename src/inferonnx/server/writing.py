@@ -26,40 +26,42 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from inferonnx.oip import InferRequest, InferResponse
-    from inferonnx.server.exchange import Exchange
+    from inferonnx.server.answers import Inferred
     from inferonnx.server.pieces import Bytes
     from inferonnx.server.ports import Reservation
 
 
-async def write_reply(exchange: Exchange, request: InferRequest, response: InferResponse) -> Reply:
+async def write_reply(
+    reservation: Reservation, request: InferRequest, inferred: Inferred, *, accept_encoding: str
+) -> Reply:
     """Return the reply; what it holds is counted until it is sent.
+
+    Args:
+        reservation: Of the request, which nobody needs any more.
+        request: Says which outputs, and in which form.
+        inferred: What to answer.
+        accept_encoding: The client's header, "" for none.
 
     Raises:
         InvalidRequestError: JSON is asked for what has no form in JSON.
         BusyError: Replies that others do not read hold all the memory there is.
     """
-    reservation = exchange.reservation
-    if reservation is None:
-        return _whole(request, response)
+    response = inferred.response
     n_written = most_written_bytes(response, request)
+    beside_bytes = inferred.class_bytes + REPLY_BYTES
     if n_written < SLOW_BYTES:
         reply = _whole(request, response)
-    elif reservation.try_hold(n_written + REPLY_BYTES):
+    elif reservation.try_hold(n_written + beside_bytes):
         reply = await in_thread(None, _whole, request, response)
     else:
-        await reservation.hold(most_held_bytes(response, request) + REPLY_BYTES)
+        await reservation.hold(most_held_bytes(response, request) + beside_bytes)
         return await in_thread(None, _streamed, request, response)
-    n_bytes = reply.n_bytes + REPLY_BYTES
-    await reservation.hold(n_bytes)
-    return _compressible(exchange, reservation, reply, n_bytes)
-
-
-def _compressible(exchange: Exchange, reservation: Reservation, reply: Reply, n_held: int) -> Reply:
-    """Return a reply that is compressed if its client wants that and there is memory for both."""
-    if not reply_coding(exchange.head.headers.get("accept-encoding", "")):
-        return reply
-    fits = reservation.try_hold(n_held + most_compressed_bytes(reply.n_bytes))
-    return replace(reply, is_compressible=fits)
+    n_held = reply.n_bytes + REPLY_BYTES
+    await reservation.hold(n_held)
+    if reply_coding(accept_encoding):
+        n_held += most_compressed_bytes(reply.n_bytes)
+        reply = replace(reply, is_compressible=reservation.try_hold(n_held))
+    return reply
 
 
 def _whole(request: InferRequest, response: InferResponse) -> Reply:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 
 from inferonnx.oip import classification
-from inferonnx.oip.classification import check_classifiable, classify
+from inferonnx.oip.classification import (
+    MAX_CLASSES,
+    check_classifiable,
+    class_cost,
+    classify,
+)
 from inferonnx.oip.datatypes import DATATYPES
 from inferonnx.oip.errors import InvalidRequestError
 from inferonnx.tensors import DType, Tensor, as_tensor
@@ -61,6 +67,49 @@ def test_types_without_an_order_are_refused(name: str) -> None:
     assert caught.value.message == (
         f"class result not available for output due to unsupported type '{name}'"
     )
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 8, 9, 100])
+def test_the_order_is_that_of_all_values_however_many_are_sorted_at_once(
+    n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(n).integers(0, 20, 33).astype(np.float32)
+    values[[3, 30]] = np.nan
+    expected = classes(values, np.float32, n)
+    order = sorted(range(33), key=lambda i: (np.isnan(values[i]), -values[i], i))
+    assert expected == [f"{values[i]:f}:{i}" for i in order[:n]]
+    monkeypatch.setattr(classification, "_RUN", 4)
+    assert classes(values, np.float32, n) == expected
+
+
+@pytest.mark.parametrize("n", [1, 1000, 50_000, 1 << 62])
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.uint64])
+def test_no_more_memory_is_taken_than_was_said(n: int, kind: Any) -> None:
+    tensor = as_tensor(np.linspace(-1, 1, 100_000).reshape(2, 50_000).astype(kind))
+    cost = class_cost(tensor, n, is_batched=True)
+    assert cost.n_values == 100_000
+    tracemalloc.start()
+    named = classify(tensor, n, is_batched=True)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert named.n_elements == 2 * min(n, 50_000)
+    assert peak_bytes < cost.n_bytes
+
+
+@pytest.mark.parametrize(
+    ("kind", "longest"),
+    [
+        (np.float32, np.finfo(np.float32).min),
+        (np.float64, np.finfo(np.float64).min),
+        (np.int64, np.iinfo(np.int64).min),
+        (np.uint64, np.iinfo(np.uint64).max),
+    ],
+)
+def test_the_longest_classes_are_as_long_as_is_counted(kind: Any, longest: Any) -> None:
+    tensor = as_tensor(np.full(MAX_CLASSES // 10 + 1, longest, kind))
+    named = classify(tensor, tensor.n_elements, is_batched=False)
+    most = classification._MOST_LETTERS.get(tensor.dtype, classification._WHOLE_LETTERS)
+    assert max(map(len, named.strings or ())) == most
 
 
 def test_rows_that_are_too_long_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

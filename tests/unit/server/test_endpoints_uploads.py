@@ -43,6 +43,7 @@ from inferonnx.server.models import Models
 from inferonnx.server.pool import Pool
 from inferonnx.server.repository import Repository
 from inferonnx.server.scheduler import QueueLimits
+from inferonnx.server.threads import PassThreads
 from inferonnx.server.uploads import Uploads
 from inferonnx.sizes import GIB, MIB
 from sealed_files import (
@@ -86,7 +87,7 @@ class Site:
     def api(self, server):
         config = ServerConfig(models=str(self.folder), owner=OWNER)
         pool = Pool(None, total_bytes=MIB, concurrency=1)
-        threads = ThreadPoolExecutor(1)
+        threads = PassThreads(ThreadPoolExecutor(1), n_shared=1)
         digest = config_digest(encode_config(config, client_ca_sha256=None, tls_cert_sha256=None))
         self.context = Context(
             config=config,

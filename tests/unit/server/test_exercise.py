@@ -1,11 +1,15 @@
 """A server that asks itself: what is served, by whom, and what is left of it."""
 
 import asyncio
+import gc
 import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from inferonnx.server import exercise as module
 from inferonnx.server.exercise import exercise
 from inferonnx.server.http import HttpService
 from inferonnx.server.identity import TlsSettings, born_identity
@@ -46,8 +50,20 @@ def test_requests_go_through_tls_and_http_and_all_threads_start():
     assert started == N_THREADS
 
 
+def test_a_thread_that_fails_ends_the_start_and_does_not_hold_it_up(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_S", 0.5)
+
+    def fail():
+        raise MemoryError
+
+    monkeypatch.setattr(module, "_code", fail)
+    with pytest.raises(MemoryError):
+        exercised()
+
+
 def test_nothing_stays_open():
     exercised()
+    gc.collect()  # what others left open
     before = len(os.listdir("/proc/self/fd"))
     exercised()
     assert len(os.listdir("/proc/self/fd")) == before

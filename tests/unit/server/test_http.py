@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from inferonnx.runtime.addresses import address_of
 from inferonnx.server.bodies import PAGE_BYTES
+from inferonnx.server.incoming import CONTINUE
 from inferonnx.server.messages import HttpError, Reply
 from serving.running import PATIENCE_S, echo, everything, until
 
@@ -86,6 +87,45 @@ def test_curl_asks_before_it_sends_much_and_is_told_to_go_on(server, tmp_path):
     assert b"HTTP/1.1 200" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("version", "body", "is_told"),
+    [(b"1.1", b"x" * 9, True), (b"1.1", b"", False), (b"1.0", b"x" * 9, False)],
+)
+def test_who_expects_to_be_asked_is_where_there_is_something_to_ask_for(
+    server, version, body, is_told
+):
+    data = post(body, b"Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/" + version)
+    said = server.said_to(data + post(b"next", b"Connection: close"))
+    assert said.count(CONTINUE) == is_told
+    replies = answers(said.replace(CONTINUE, b""))
+    assert [content for *_, content in replies] == [body, b"next"][: 2 if version == b"1.1" else 1]
+
+
+@pytest.mark.parametrize("frame", ["length", "chunks"])
+def test_who_expects_to_be_asked_is_asked_before_it_sends_anything(server, frame):
+    lines = (b"Expect: 100-continue", b"Connection: close")
+    head, body = post(b"hello", *lines)[:-5], b"hello"
+    if frame == "chunks":
+        head = head.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
+        body = b"5\r\nhello\r\n0\r\n\r\n"
+    with server.raw() as sock:
+        sock.sendall(head)
+        assert sock.recv(1000) == CONTINUE
+        sock.sendall(body)
+        assert answers(everything(sock))[0][2] == b"hello"
+
+
+def test_a_body_that_is_refused_before_it_is_asked_for_is_never_asked_for(start):
+    async def refuse(_, __):
+        raise HttpError(401, "no")
+
+    server = start(refuse)
+    with server.raw() as sock:
+        sock.sendall(post(bytes(1000), b"Expect: 100-continue")[:-1000])
+        ((status, headers, _),) = answers(everything(sock))
+    assert (status, headers[b"connection"]) == (401, b"close")
+
+
 def test_one_connection_serves_many_requests_of_pythons_client(server):
     client = server.client()
     for i in range(20):
@@ -123,6 +163,8 @@ def test_a_body_by_iterator_and_a_streamed_upload(start):
         n, largest = client.getresponse().read().split()
         assert int(n) in (3_000_000, 0)
         assert int(largest) <= 65_536
+    figures = server.notes.answers[0][1]
+    assert 0 < figures.headed_s <= figures.received_s <= figures.replied_s
     client.request("PATCH", "/u", b"", {"Content-Encoding": "gzip"})
     assert client.getresponse().status == 501
     client.close()
@@ -142,13 +184,12 @@ def test_large_replies_come_whole(start):
 
 
 def test_head_gets_the_head_alone_and_the_connection_lives(server):
-    client = server.client()
-    client.request("HEAD", "/x", b"hello")
-    reply = client.getresponse()
-    assert (reply.status, reply.headers["Content-Length"], reply.read()) == (200, "5", b"")
-    client.request("POST", "/x", b"hello")
-    assert client.getresponse().read() == b"hello"
-    client.close()
+    data = post(b"hello").replace(b"POST", b"HEAD") + post(b"more", b"Connection: close")
+    head, _, rest = server.said_to(data).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"content-length: 5" in head.lower()
+    assert answers(rest)[0][2] == b"more"
+    assert [figures.n_sent for _, figures in server.notes.answers] == [0, 4]
 
 
 def test_a_reply_without_body_does_not_say_how_long_it_is(start):
@@ -202,6 +243,48 @@ def test_a_bomb_is_refused_and_holds_no_memory(start):
         assert (status, "1.0 MiB" in sentence) == ((400, True) if name == b"gzip" else (501, False))
     assert server.budget.most_bytes <= 3 << 20
     assert server.budget.used_bytes == 0
+
+
+def test_a_body_that_inflates_to_much_holds_up_nobody(start):
+    async def counting(server, exchange):
+        turns = []
+
+        async def turn():
+            while True:
+                turns.append(True)
+                await asyncio.sleep(0)
+
+        turning = asyncio.ensure_future(turn())
+        body = await exchange.read_body(server.budget)
+        turning.cancel()
+        return Reply(status=200, pieces=(b"%d %d" % (len(body), len(turns)),))
+
+    data = post(gzip.compress(bytes(32 << 20)), b"Content-Encoding: gzip", b"Connection: close")
+    (reply,) = answers(start(counting, body_bytes=32 << 20).said_to(data))
+    n_bytes, n_turns = map(int, reply[2].split())
+    assert n_bytes == 32 << 20
+    assert n_turns > 32 << 20 >> 17
+
+
+def test_a_compressed_body_that_ends_too_early_is_refused(server):
+    data = post(gzip.compress(b"x" * 1000)[:-3], b"Content-Encoding: gzip", b"Connection: close")
+    (reply,) = answers(server.said_to(data))
+    assert error(reply) == (400, "the compressed body ends too early")
+
+
+@pytest.mark.parametrize("coding", [(), (b"Content-Encoding: gzip",)], ids=["plain", "gzip"])
+@pytest.mark.parametrize("frame", [post, lambda body, *fields: chunked(body)])
+def test_an_endpoint_may_take_less_than_others(start, frame, coding):
+    async def little(server, exchange):
+        body = await exchange.read_body(server.budget, limit_bytes=100)
+        return Reply(status=200, pieces=(body,))
+
+    server = start(little)
+    for n, status in ((100, 200), (101, 400 if coding else 413)):
+        body = bytes(n)
+        data = frame(gzip.compress(body) if coding else body)
+        lines = b"\r\n".join((b"Host: h", b"Connection: close", *coding))
+        assert answers(server.said_to(data.replace(b"Host: h", lines)))[0][0] == status
 
 
 # Order and endings.
@@ -522,12 +605,35 @@ def test_a_slow_body_is_answered_and_its_memory_given_back(start, begin, frame):
     assert server.budget.used_bytes == 0
 
 
-def test_who_announces_much_must_send_much(start):
-    """By the least rate alone, these hundred bytes would be good for a hundred seconds."""
-    server = start(grace_s=0.2, bytes_per_s=1, body_s=200)
+@pytest.mark.parametrize("frame", ["length", "chunks"])
+def test_who_sends_at_the_least_rate_is_waited_for(start, frame):
+    server = start(grace_s=1, bytes_per_s=1000)
+    begin, more, end = post(bytes(4000))[:-4000], bytes(100), b""
+    if frame == "chunks":
+        begin, more, end = chunked(end=b""), b"64\r\n" + more + b"\r\n", b"0\r\n\r\n"
+    with server.raw() as sock:
+        sock.sendall(begin.replace(b"Host: h", b"Host: h\r\nConnection: close"))
+        for _ in range(40):
+            sock.sendall(more)
+            time.sleep(0.05)
+        sock.sendall(end)
+        assert answers(everything(sock))[0][2] == bytes(4000)
+    assert server.notes.answers[0][1].n_received == 40 * len(more) + len(end)
+
+
+@pytest.mark.parametrize("n_more", [0, 100])
+def test_who_announces_much_must_send_much(start, n_more):
+    """By the least rate alone, each of these bytes would be good for a second."""
+    server = start(grace_s=0.3, bytes_per_s=1, body_s=200, linger_s=0.1)
     with server.raw() as sock:
         sock.sendall(post(bytes(10_000_000))[:-10_000_000] + bytes(100))
-        assert error(answers(everything(sock))[0])[0] == 408
+        with suppress(ConnectionError, ssl.SSLError):
+            for _ in range(n_more):
+                sock.send(b"x")
+                time.sleep(0.05)
+        until(lambda: server.notes.answers)
+    assert server.notes.answers[0][1].status == 408
+    assert server.notes.answers[0][1].n_received < 100 + max(1, n_more)
     assert server.budget.used_bytes == 0
 
 
@@ -602,13 +708,17 @@ def test_two_bodies_that_could_not_both_end_do_so_one_after_the_other(start):
     assert server.budget.most_bytes <= whole
 
 
-def test_a_body_that_trickles_for_ever_ends_with_the_total(start):
-    server = start(body_s=0.3, linger_s=0.1)
+@pytest.mark.parametrize("frame", ["length", "chunks"])
+def test_a_body_that_trickles_for_ever_ends_with_the_total(start, frame):
+    server = start(body_s=0.3, grace_s=PATIENCE_S, linger_s=0.1)
+    begin, more = post(bytes(10_000))[:-10_000], b"x"
+    if frame == "chunks":
+        begin, more = chunked(end=b""), b"1\r\nx\r\n"
     with server.raw() as sock:
-        sock.sendall(post(bytes(10_000))[:-10_000])
+        sock.sendall(begin)
         with pytest.raises((ConnectionError, ssl.SSLError)):
-            for _ in range(10_000):
-                sock.send(b"x")
+            for _ in range(500):
+                sock.send(more)
                 time.sleep(0.02)
     assert server.notes.answers[0][1].status == 408
 

@@ -1,3 +1,5 @@
+from contextlib import contextmanager, nullcontext
+
 import pytest
 
 from inferonnx.errors import DeadlineError, ModelError
@@ -116,8 +118,15 @@ def test_only_rows_of_whole_bytes_join(loop, inputs, rows, joins):
 @pytest.mark.parametrize("ends", [True, False])
 def test_who_goes_on_for_nobody_is_told_of(loop, ends):
     told = []
+
+    @contextmanager
+    def overdue():
+        told.append("begins")
+        yield
+        told.append("ends")
+
     job, task = begin(loop)
-    with given_up([job], overdue=lambda: told.append(loop.now)) as stop:
+    with given_up([job], overdue=overdue) as stop:
         loop.now += OVERDUE_S + 1
         loop.step(3)
         assert not stop.is_set
@@ -128,6 +137,19 @@ def test_who_goes_on_for_nobody_is_told_of(loop, ends):
         if not ends:
             loop.now += OVERDUE_S + 1
             loop.step(3)
+            assert told == ["begins"]
     loop.now += OVERDUE_S + 1
     loop.step(3)
-    assert len(told) == (not ends)
+    assert told == ([] if ends else ["begins", "ends"])
+
+
+def test_who_goes_on_for_several_who_left_together_is_told_of_once(loop):
+    told = []
+    (one, first), (two, second) = begin(loop), begin(loop)
+    with given_up([one, two], overdue=lambda: nullcontext(told.append(True))):
+        first.cancel()
+        second.cancel()
+        loop.step(5)
+        loop.now += OVERDUE_S + 1
+        loop.step(3)
+        assert told == [True]

@@ -1,10 +1,12 @@
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 from inferonnx.errors import UsageError
 from inferonnx.oip import BusyError
-from inferonnx.server.ledger import REPLIES_WAITING, Ledger
+from inferonnx.server.ledger import REPLIES_WAITING, REPLY_TURN_S, Ledger
 from sim.stepping import SteppingLoop
 
 
@@ -58,6 +60,45 @@ def test_first_come_first_served_even_where_a_later_one_would_fit(loop):
     assert ledger.used_bytes == 10
 
 
+def test_who_waits_for_room_is_not_passed_by_one_for_whom_there_is_some(loop):
+    ledger = Ledger(10)
+    held = ledger.try_reserve(8)
+    large, small = waiting(loop, ledger, 5), waiting(loop, ledger, 1)
+    held.shrink(1)
+    loop.step(2)
+    assert not large.done()
+    assert not small.done()
+    large.cancel()  # it has not run yet
+    assert ledger.try_reserve(1) is not None
+    loop.step(3)
+    assert small.done()
+
+
+def test_who_gives_up_to_grow_lets_those_behind_it_in(loop):
+    ledger = Ledger(10)
+    ledger.try_reserve(6)
+    one = ledger.try_reserve(8, at_once=1)
+    growing = loop.create_task(one.grow(7))
+    loop.step(2)
+    behind = waiting(loop, ledger, 2)
+    assert not behind.done()
+    growing.cancel()
+    loop.step(3)
+    assert behind.done()
+
+
+def test_nothing_is_kept_of_who_has_gone_or_never_began(loop):
+    ledger = Ledger(10)
+    one = ledger.try_reserve(10, at_once=2)
+    assert ledger.try_reserve(9, at_once=1) is None  # not both could end
+    gone = weakref.ref(one)
+    one.release()
+    del one
+    gc.collect()
+    assert gone() is None
+    assert not ledger._growing
+
+
 def test_who_holds_something_may_grow_past_those_that_wait(loop):
     ledger = Ledger(10)
     held = ledger.try_reserve(4)
@@ -83,6 +124,10 @@ def test_a_promise_is_taken_in_steps(loop):
 
 
 def test_a_promise_goes_with_its_reservation(loop):
+    gone = Ledger(10).try_reserve(10, at_once=1)
+    gone.release()
+    with pytest.raises(ValueError, match="0 bytes are missing"):
+        loop.run_until_complete(gone.grow(1))
     ledger = Ledger(10)
     silent = [ledger.try_reserve(10, at_once=1), ledger.try_reserve(9, at_once=1)]
     waits = waiting(loop, ledger, 9)  # beside what the first holds, the second can't end
@@ -130,6 +175,9 @@ def test_what_never_could_be_held_is_known():
     assert held.could_grow(6)
     assert not held.try_grow(6)
     assert not held.could_grow(7)
+    promised = Ledger(10).try_reserve(6, at_once=2)
+    assert promised.could_grow(4)
+    assert not promised.could_grow(5)  # that and the promise
 
 
 def test_who_leaves_the_queue_lets_the_next_in(loop):
@@ -292,6 +340,36 @@ def test_one_reply_at_a_time_is_held_beyond_the_total(loop):
     second.release()
     assert ledger.used_bytes == 0
     assert held(loop, ledger.try_reserve(1), 50).done()
+
+
+def test_what_is_released_again_gives_nothing_back_twice(loop):
+    ledger = Ledger(10)
+    one, two = ledger.try_reserve(1), ledger.try_reserve(1)
+    assert held(loop, one, 5).done()
+    assert held(loop, two, 50).done()  # beyond
+    for _ in range(2):
+        one.release()
+        two.release()
+    assert held(loop, ledger.try_reserve(1), 6).done()
+    assert held(loop, ledger.try_reserve(1), 2).done()  # beyond: half is for requests
+    assert ledger.used_bytes == 7
+
+
+def test_nobody_keeps_the_turn_beyond_the_total_from_others_for_ever(loop):
+    ledger = Ledger(10)
+    one, two = ledger.try_reserve(1), ledger.try_reserve(1)
+    assert held(loop, one, 50).done()
+    waits = held(loop, two, 50)
+    loop.now += REPLY_TURN_S - 1
+    loop.step(3)
+    assert not waits.done()
+    loop.now += 2
+    loop.step(3)
+    with pytest.raises(BusyError, match="other replies") as caught:
+        waits.result()
+    assert caught.value.retry_after_s == 1
+    one.release()
+    assert held(loop, two, 50).done()
 
 
 def test_few_replies_wait_and_the_next_is_refused(loop):

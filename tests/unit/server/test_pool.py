@@ -6,6 +6,7 @@ import gc
 import pytest
 
 from inferonnx.errors import (
+    BusyError,
     InfeasibleBudgetError,
     ModelError,
     ModelNotReadyError,
@@ -264,6 +265,39 @@ def test_a_model_in_use_is_closed_after_its_users_and_takes_no_new_ones_meanwhil
     assert wanting.model.closed
     assert late.model
     assert world.user(A, turns=1).model is late.model  # at once, it takes users again
+
+
+def test_a_model_whose_user_may_never_leave_is_not_waited_for(world):
+    world.opener.known = {name: facts(least=40, full=40) for name in "abc"}
+    world.unlock(A, B, C)
+    stuck, other = world.user(A), world.user(B)
+    world.turn()
+    world.turn()
+    wanting = world.user(C)
+    world.turn()
+    assert wanting.model is None
+    with world.pool.overdue(A):
+        world.turn()
+        other.leave()
+        world.turn()
+        world.turn()
+        assert other.model.closed
+        assert wanting.model
+        with world.pool.overdue(C):
+            refused = world.user(B)
+            world.turn()
+            with pytest.raises(BusyError, match="do not end"):
+                refused.task.result()
+            late = world.user(A)
+            assert late.model is stuck.model
+            late.leave()
+    wanting.leave()
+    world.loop.now += PAUSE_S
+    again = world.user(B)
+    world.turn()
+    world.turn()
+    assert again.model
+    assert not stuck.model.closed
 
 
 def test_two_models_in_constant_use_that_do_not_fit_together_take_turns(world):

@@ -12,9 +12,11 @@ from inferonnx.errors import (
     ModelNotReadyError,
     TensorError,
 )
+from inferonnx.server.jobs import OVERDUE_S
 from inferonnx.server.pool import Pool
 from inferonnx.server.scheduler import ModelQueue, QueueLimits
 from inferonnx.server.statistics import Failure
+from inferonnx.server.threads import PassThreads
 from inferonnx.tensors import DType, Tensor
 from sim.models import DoublingOpener, facts, new_key, numbers
 from sim.stepping import SteppingExecutor, SteppingLoop
@@ -25,12 +27,17 @@ M = ("m", 1)
 class World:
     """A loop, one unlocked model that is open, its queue, and those who ask."""
 
-    def __init__(self, *, batchable=True, concurrency=2, limits=None):
+    def __init__(self, *, batchable=True, concurrency=2, limits=None, n_threads=None):
         self.loop = SteppingLoop()
         self.opener = DoublingOpener({"m": facts(batchable=batchable)})
         self.pool = Pool(self.opener, total_bytes=100, concurrency=concurrency)
         self.runs = SteppingExecutor()
-        self.queue = ModelQueue(self.pool, M, limits or QueueLimits(), self.runs)
+        threads = PassThreads(self.runs, n_shared=n_threads or concurrency)
+        self.overdue = []
+        self.queue = ModelQueue(
+            *(self.pool, M, limits or QueueLimits(), threads),
+            overdue=lambda: self.overdue.append(True),
+        )
         self.tasks = []
         self.unlock()
         self.answer_all(self.ask(0))
@@ -164,10 +171,12 @@ def test_a_model_that_is_not_batched_has_as_many_workers_as_share_a_pass(make):
 
 def test_batching_can_be_switched_off(make):
     world = make(limits=QueueLimits(n_rows=1))
-    world.ask(1)
-    world.ask(2)
+    for n in range(4):
+        world.ask(n)
     world.loop.step(10)
     assert len(world.runs.calls) == 2
+    world.run()
+    assert len(world.runs.calls) == 2  # no worker leaves while there is something to do
 
 
 def test_outputs_that_are_not_by_rows_end_batching_and_workers_share_passes_instead(make):
@@ -182,6 +191,17 @@ def test_outputs_that_are_not_by_rows_end_batching_and_workers_share_passes_inst
     assert world.answer_all(*tasks) == [[0], [2], [4], [6], [8]]
     assert world.batches[0] == [0, 1]
     assert sorted(world.batches[1:]) == [[0], [1], [2], [3], [4]]
+
+
+def test_nobody_is_waited_for_where_nothing_is_joined_any_more(make):
+    world = make(limits=QueueLimits(delay_s=0.5), concurrency=1)
+    world.model.by_rows = False
+    tasks = [world.ask(n) for n in range(2)]
+    world.loop.step(10)
+    tasks.append(world.ask(2))  # for the worker that has just served two together
+    world.run(3)
+    assert len(world.runs.calls) == 1
+    assert world.answer_all(*tasks) == [[0], [2], [4]]
 
 
 @pytest.mark.parametrize("fits", [1, TensorError("no"), RuntimeError("a bug")])
@@ -258,6 +278,19 @@ def test_a_request_that_is_abandoned_while_it_waits_is_never_computed(make):
     assert world.queue.statistics.failures[Failure.CANCELED] == 1
 
 
+@pytest.mark.parametrize("turns", range(8))
+def test_who_leaves_in_the_moment_in_which_requests_are_taken_is_not_computed(make, turns):
+    world = make()
+    first, second, third = world.ask(1, turns=5), world.ask(2), world.ask(3, turns=5)
+    world.runs.run_next()
+    world.loop.step(turns)
+    has_begun = bool(world.runs.calls)
+    second.cancel()
+    assert world.answer_all(first, third) == [[2], [6]]
+    assert second.cancelled()
+    assert world.batches == [[1], [2, 3] if has_begun else [3]]
+
+
 def test_who_is_cancelled_while_it_is_computed_is_held_until_the_run_has_ended(make):
     world = make()
     tasks = [world.ask(1), world.ask(2)]
@@ -291,6 +324,38 @@ def test_a_run_is_given_up_when_the_last_who_waited_for_it_has_left(make):
     assert world.batches == [[1, 2]]
     world.model.fault = None
     assert world.answer_all(world.ask(3)) == [[6]]
+
+
+@pytest.mark.parametrize("batchable", [True, False])
+def test_a_run_that_goes_on_for_nobody_is_told_of_and_its_model_not_waited_for(make, batchable):
+    world = make(batchable=batchable)
+    task = world.ask(1, turns=10)
+    task.cancel()
+    world.loop.step(5)
+    world.loop.now += OVERDUE_S
+    world.loop.step(5)
+    assert world.overdue == [True]
+    slot = world.pool._slots[M]
+    assert slot.n_overdue == 1
+    world.run()
+    assert slot.n_overdue == 0
+    assert world.overdue == [True]
+
+
+def test_who_waits_for_a_thread_has_not_begun(make):
+    world = make(batchable=False, n_threads=1)
+    first, gone, late = world.ask(1), world.ask(2, turns=10), world.ask(3, timeout_s=5)
+    world.loop.step(10)
+    assert len(world.queue._workers) == 2
+    assert len(world.runs.calls) == 1
+    gone.cancel()
+    world.loop.now += 6
+    world.loop.step(5)
+    assert gone.cancelled()  # and not held until there is a thread
+    with pytest.raises(DeadlineError):
+        late.result()
+    assert world.answer_all(first) == [[2]]
+    assert world.batches == [[1]]
 
 
 def test_a_request_that_did_not_begin_in_time_fails_and_is_never_computed(make):

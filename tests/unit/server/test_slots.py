@@ -93,3 +93,11 @@ def test_first_goes_what_leaves_anyway_then_what_is_idle_then_what_is_old():
         gone.append(first_to_go(order))
         order.remove(gone[-1])
     assert gone == [leaving, old_idle, idle, old_in_use, in_use]
+
+
+def test_a_model_whose_user_may_never_leave_does_not_go():
+    stuck = slot(1, 1, holds=1, used=1, users=1)
+    stuck.n_overdue = 1
+    in_use = slot(1, 1, holds=1, used=4, users=1)
+    assert first_to_go([stuck, in_use]) is in_use
+    assert first_to_go([stuck, slot(1, 1)]) is None

@@ -3,13 +3,12 @@
 import asyncio
 import gzip
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from inferonnx.oip import BusyError, InferRequest, InferResponse, NamedTensor, WantedOutput
-from inferonnx.server.answers import REPLY_BYTES, SLOW_BYTES
+from inferonnx.server.answers import REPLY_BYTES, SLOW_BYTES, Inferred
 from inferonnx.server.codings import compress, most_compressed_bytes
 from inferonnx.server.ledger import Ledger
 from inferonnx.server.writing import write_reply
@@ -18,6 +17,7 @@ from inferonnx.tensors import as_tensor
 
 NOISE = np.random.default_rng(0).standard_normal(200_000).astype(np.float32)
 RESPONSE = InferResponse(model_name="m", outputs=(NamedTensor(name="y", tensor=as_tensor(NOISE)),))
+INFERRED = Inferred(RESPONSE, class_bytes=0, engine_s=0)
 
 
 def asked(*, binary):
@@ -29,9 +29,9 @@ def written(ledger, *, binary=False, accept="", before=REPLY_BYTES):
 
     async def write():
         reservation = ledger.try_reserve(before)
-        head = SimpleNamespace(headers={"accept-encoding": accept} if accept else {})
-        exchange = SimpleNamespace(reservation=reservation, head=head)
-        return await write_reply(exchange, asked(binary=binary), RESPONSE), reservation
+        request = asked(binary=binary)
+        reply = await write_reply(reservation, request, INFERRED, accept_encoding=accept)
+        return reply, reservation
 
     return asyncio.run(write())
 
@@ -62,14 +62,16 @@ def test_where_there_is_none_it_is_written_while_it_is_sent():
 def test_of_two_that_have_no_room_one_waits():
     async def write():
         ledger = Ledger(MIB)
-        exchanges = [SimpleNamespace(reservation=ledger.try_reserve(REPLY_BYTES)) for _ in range(2)]
+        reservations = [ledger.try_reserve(REPLY_BYTES) for _ in range(2)]
         first, second = (
-            asyncio.ensure_future(write_reply(one, asked(binary=False), RESPONSE))
-            for one in exchanges
+            asyncio.ensure_future(
+                write_reply(one, asked(binary=False), INFERRED, accept_encoding="")
+            )
+            for one in reservations
         )
         await first
         assert not second.done()
-        exchanges[0].reservation.release()
+        reservations[0].release()
         assert (await second).length
 
     asyncio.run(write())

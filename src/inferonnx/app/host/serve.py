@@ -43,6 +43,7 @@ from inferonnx.server.pool import Pool
 from inferonnx.server.repository import Repository
 from inferonnx.server.scheduler import QueueLimits
 from inferonnx.server.telling import LogObserver, tell_overdue, tell_pass
+from inferonnx.server.threads import PassThreads
 from inferonnx.server.upkeep import EXPIRY_CHECK_S, expire_uploads
 from inferonnx.server.uploads import Uploads
 
@@ -151,7 +152,8 @@ class Server:
     def _wired(self, stack: AsyncExitStack) -> tuple[Context, ThreadPoolExecutor]:
         """Return all parts but the listeners, and the threads of passes; closed with `stack`."""
         config = self.config
-        threads = ThreadPoolExecutor(config.concurrency + 1, "inferonnx-pass")
+        n_threads = config.concurrency + 1
+        threads = ThreadPoolExecutor(n_threads, "inferonnx-pass")
         stack.callback(threads.shutdown, wait=False, cancel_futures=True)
         # Nothing may be held before it is known what there is.
         pool = Pool(
@@ -164,7 +166,8 @@ class Server:
             delay_s=config.batch_delay_us / 1e6,
         )
         overdue = partial(tell_overdue, self._log)
-        models = Models(pool, queues, threads, overdue=overdue)
+        shared = PassThreads(threads, n_shared=n_threads)
+        models = Models(pool, queues, shared, overdue=overdue)
         return self._context(pool, models, Ledger(requests_bytes(config))), threads
 
     async def _floor(self, api: Api, context: Context, threads: ThreadPoolExecutor) -> int:

@@ -168,12 +168,14 @@ class Methods:
         target = self._answers.target(request.model_name, request.model_version)
         stored, figures = target.view.stored, stream.figures
         figures.details |= {"model": stored.name, "version": stored.version}
-        inferred = await self._answers.infer(target, request, is_json=False)
+        reservation = message.reservation
+        inferred = await self._answers.infer(target, request, reservation, is_json=False)
         figures.engine_s += inferred.engine_s
         n_bytes = most_written_bytes(inferred.response, request, is_json=False)
         if n_bytes < SLOW_BYTES:
             return encode(inferred.response, request)
-        await message.reservation.hold(len(message.data) + n_bytes + REPLY_BYTES, before=before)
+        beside_bytes = len(message.data) + inferred.class_bytes + REPLY_BYTES
+        await reservation.hold(n_bytes + beside_bytes, before=before)
         return await in_thread(None, encode, inferred.response, request)
 
     # All else: a document comes and one goes.

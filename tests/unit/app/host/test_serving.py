@@ -33,6 +33,7 @@ from inferonnx.oip import UnsupportedError
 from inferonnx.plan import choose_resident
 from inferonnx.server.pool import Pool
 from inferonnx.server.scheduler import ModelQueue, QueueLimits
+from inferonnx.server.threads import PassThreads
 from inferonnx.sizes import MIB
 from inferonnx.tensors import Tensor, as_tensor
 
@@ -239,7 +240,8 @@ class Served:
         async def main(threads):
             pool = Pool(self.opener, total_bytes=self.total, concurrency=2, n_rows=self.n_rows)
             limits = QueueLimits(n_rows=self.n_rows)
-            self.queues = {m: ModelQueue(pool, m, limits, threads) for m in self.files}
+            passes = PassThreads(threads, n_shared=4)
+            self.queues = {m: ModelQueue(pool, m, limits, passes) for m in self.files}
             for model, (_, path) in self.files.items():
                 await pool.admit(model, str(path), self.secrets[model])
             answers = await work()
@@ -350,6 +352,7 @@ from inferonnx.app.host.serving import EngineOpener
 from inferonnx.runtime import process
 from inferonnx.server.pool import Pool
 from inferonnx.server.scheduler import ModelQueue, QueueLimits
+from inferonnx.server.threads import PassThreads
 from inferonnx.tensors import DType, Tensor
 
 key, total, *paths = sys.argv[1:]
@@ -364,7 +367,7 @@ asks = {0: image, 1: small, 2: small}
 
 async def main(threads):
     pool = Pool(EngineOpener(), total_bytes=int(total), concurrency=1)
-    queues = []
+    queues, threads = [], PassThreads(threads, n_shared=4)
     for i, path in enumerate(paths):
         await pool.admit((str(i), 1), path, secret(path))
         queues.append(ModelQueue(pool, (str(i), 1), QueueLimits(), threads))
