@@ -300,6 +300,21 @@ def test_a_model_whose_user_may_never_leave_is_not_waited_for(world):
     assert not stuck.model.closed
 
 
+def test_who_unloads_a_model_waits_on_for_a_user_who_may_never_leave(world):
+    world.unlock(A)
+    user = world.user(A)
+    world.turn()
+    leaving = world.loop.create_task(world.pool.withdraw(A))
+    world.turn()
+    with world.pool.overdue(A):
+        world.turn()
+        assert not leaving.done()
+    user.leave()
+    world.turn()
+    assert leaving.result() is True
+    assert user.model.closed
+
+
 def test_two_models_in_constant_use_that_do_not_fit_together_take_turns(world):
     world.unlock(A, B)
     users, served = [world.user(model) for model in (A, B) * 3], []

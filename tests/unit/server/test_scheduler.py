@@ -115,6 +115,13 @@ def test_a_batch_has_no_more_rows_than_allowed_and_the_rest_shares_the_pass(make
     assert world.batches == [[1, 2], [3, 4, 5]]
 
 
+def test_rows_of_all_that_join_count(make):
+    world = make(limits=QueueLimits(n_rows=3))
+    tasks = [world.ask(n) for n in range(5)]
+    assert world.answer_all(*tasks) == [[0], [2], [4], [6], [8]]
+    assert world.batches == [[0, 1, 2], [3, 4]]
+
+
 def test_what_is_of_another_kind_gets_a_worker_of_its_own_for_one_run(make):
     world = make()
     tasks = [world.ask(1), world.ask(2, 3), world.ask(4)]

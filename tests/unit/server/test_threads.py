@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -6,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from inferonnx.server.threads import PassThreads, in_thread
+from serving.running import PATIENCE_S
 from sim.stepping import SteppingLoop
 
 
@@ -59,6 +61,8 @@ def test_a_cancellation_comes_through_when_the_thread_has_ended(outcome):
     loop.step(5)
     assert done
     assert task.cancelled()
+    del task
+    gc.collect()  # what is lost is told of when it goes
     assert not loop.complaints
     loop.close()
 
@@ -155,3 +159,20 @@ def test_a_thread_that_was_given_to_who_is_cancelled_goes_to_the_next(passes):
     assert behind[0] == [passes.shared]
     passes.end(held[1])
     passes.end(behind)
+
+
+def test_one_more_thread_is_one_of_its_own_and_ends_with_its_pass():
+    async def main():
+        names = []
+        with ThreadPoolExecutor(1) as shared:
+            threads = PassThreads(shared, n_shared=1)
+            async with threads.thread("a") as one, threads.thread("b") as more:
+                assert one is shared
+                thread = await in_thread(more, threading.current_thread)
+                names.append(thread.name)
+            await asyncio.to_thread(thread.join, PATIENCE_S)
+            assert not thread.is_alive()
+        return names
+
+    (name,) = asyncio.run(main())
+    assert name.startswith("inferonnx-pass")
