@@ -170,8 +170,10 @@ def test_passes_beside_weights_that_ask_for_all_memory(start, heavy, sealed, key
         sizes[0 if kind == "hidden" else 1]["data"] = [mib << 18]
         body = {"inputs": sizes, "parameters": {"binary_data_output": kind == "binary"}}
         found.append(status("swelling", json.dumps(body), **accepted))
-    assert (found[0], found[-1]) == (200, 503 if kind == "hidden" else 413)
     ask.close()
+    assert found[0] == 200
+    # What is to be sent may find no room in the arena, or be more than outputs may be.
+    assert found[-1] in ((503,) if kind == "hidden" else (413, 503))
     assert server.status("VmHWM") <= 128 * MIB
     assert server.end() == 0
 
