@@ -258,7 +258,7 @@ def compression(kit: Kit) -> Iterator[Outcome]:
         found = b"".join(inflater.inflate((folder / f"{coding}_compressed_data").read_bytes()))
         inflater.finish()
         complaint = complaint or ("" if found == raw else f"{coding} inflates to something else")
-        compressed = b"".join(asyncio.run(compress([raw], coding)))
+        compressed = b"".join(asyncio.run(compress([raw], len(raw), coding)))
         (folder / f"generated_{coding}_compressed_data").write_bytes(compressed)
     validated = ended([str(kit.python), "validation.py", "validate_compressed_data"], folder, run)
     yield Outcome(run, "both halves", complaint or validated)
