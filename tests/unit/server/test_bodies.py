@@ -1,5 +1,4 @@
 import asyncio
-import ctypes
 import mmap
 
 import pytest
@@ -9,6 +8,7 @@ from inferonnx.runtime.process import resident_bytes
 from inferonnx.server import bodies
 from inferonnx.server.ledger import Ledger
 from inferonnx.server.messages import HttpError
+from pages import resident_within
 
 
 def run(coroutine):
@@ -69,23 +69,18 @@ def test_a_body_holds_a_page_or_twice_what_has_come(piece, promised):
     run(grow())
 
 
-def resident_within(memory):
-    """Return the bytes of the pages of `memory` that are there, whatever else the process does."""
-    start = address_of(memory)[1] // mmap.PAGESIZE * mmap.PAGESIZE
-    n_bytes = address_of(memory)[1] + len(memory) - start
-    pages = ctypes.create_string_buffer(-(-n_bytes // mmap.PAGESIZE))
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(n_bytes), pages) == 0
-    return sum(byte & 1 for byte in pages.raw) * mmap.PAGESIZE
-
-
 def test_pages_that_nothing_was_written_to_are_not_there():
     async def grow():
         _, _, body = await beginning(1 << 30, 256 << 20)
+        place = address_of(body.memory)[1], len(body.memory)
         await body.append(b"x")
-        assert 0 < resident_within(body.memory) <= mmap.PAGESIZE
+        assert 0 < resident_within(*place) <= mmap.PAGESIZE
         await body.append(bytes(8 << 20))
-        assert 8 << 20 <= resident_within(body.memory) <= (8 << 20) + mmap.PAGESIZE
+        assert (
+            8 << 20
+            <= resident_within(address_of(body.memory)[1], len(body.memory))
+            <= (8 << 20) + mmap.PAGESIZE
+        )
 
     run(grow())
 

@@ -16,7 +16,6 @@ FIXED_BYTES = 10 * MIB
 """What a pass takes whatever its inputs are: code pages of the library, and the margin.
 Passes that hold next to nothing were measured at 12 to 13 MiB."""
 
-
 CODE_BYTES = 8 * MIB
 """Pages of the library's code that a pass brings in, at least."""
 
